@@ -1,0 +1,68 @@
+"""The exceptions of the project, and whose fault each one is.
+
+::
+
+    ExtprocError
+    ├── ConfigError         the operator: a setting is wrong; carries file, line and column
+    ├── SecretUnavailable   the operator: a secret reference leads nowhere; never carries the value
+    ├── MalformedBody       the client: its body cannot be understood
+    ├── StoreUnavailable    the surroundings: a store did not answer in time
+    ├── OutboxFull          the surroundings: no room is left to promise a receipt
+    ├── AlreadyExists       the caller of the management API: a unique name is taken
+    └── ProtocolError       Envoy: a message that the phase does not allow
+
+Most things that go wrong on the data path are *refusals*, which are values: see `policy/refusals.py`.
+"""
+
+from __future__ import annotations
+
+
+class ExtprocError(Exception):
+    """Anything this project raises on purpose."""
+
+
+class ConfigError(ExtprocError):
+    """A setting is wrong. `str()` is one clear line per problem, `FILE:LINE:COLUMN: …` where a file is to blame."""
+
+
+class SecretUnavailable(ExtprocError):
+    """A secret reference (`os.environ/NAME`, `file/PATH`) cannot be resolved. Names the reference, never the value."""
+
+
+class MalformedBody(ExtprocError):
+    """A client's body cannot be understood.
+
+    `status` is the HTTP status that fits (400, 413 or 415); `param` names the field at fault, as in OpenAI's errors.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.status = status
+
+
+class StoreUnavailable(ExtprocError):
+    """A store did not answer, or not in time. Nothing is known about whether a write took place."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(f"{store}: {reason}")
+        self.store = store
+        self.reason = reason
+
+
+class OutboxFull(ExtprocError):
+    """The disk has no room for further receipts, so no further exchange may be admitted."""
+
+
+class AlreadyExists(ExtprocError):
+    """A unique name is taken already. `field` says which one, `value` what it was."""
+
+    def __init__(self, field: str, value: str) -> None:
+        super().__init__(f"{field} {value!r} exists already")
+        self.field = field
+        self.value = value
+
+
+class ProtocolError(ExtprocError):
+    """Envoy sent what the phase of the exchange does not allow. The RPC is aborted, so Envoy fails closed."""

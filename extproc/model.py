@@ -1,0 +1,198 @@
+"""The nouns: what every floor of the house talks about.
+
+Values only: frozen, no behaviour beyond what follows from their own fields, no I/O, no clock. Units are in the types:
+
+* money is `Nanos`, integer billionths of a US dollar; there is no float money anywhere;
+* moments are `UnixMs`, integer milliseconds since the Unix epoch, UTC;
+* token counts are *inclusive*: `input_tokens` contains the cached and audio ones, `output_tokens` the reasoning ones
+  (the convention of OpenTelemetry's GenAI attributes and of genai-prices).
+
+The types are `msgspec.Struct`s: they are created on every exchange, and a frozen dataclass costs ten times as much.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import msgspec
+
+Nanos: TypeAlias = int
+UnixMs: TypeAlias = int
+
+NANOS_PER_DOLLAR = 1_000_000_000
+
+#: What stands for the master key wherever a key's digest would stand (LiteLLM's word, never a hash).
+MASTER_KEY_DIGEST = "litellm_proxy_master_key"
+
+
+class SecretRef(msgspec.Struct, frozen=True):
+    """Where a secret is, never the secret itself.
+
+    `scheme` is `env`, `file` or `literal`. For `literal` the value stood in the configuration itself; it is kept in
+    `_literal` so that no repr, log or dump can show it.
+    """
+
+    scheme: str
+    location: str
+    _literal: str = ""
+
+    def __repr__(self) -> str:
+        return f"SecretRef({self})"
+
+    def __str__(self) -> str:
+        """The reference as an operator would write it; a literal shows as `literal/***`."""
+        prefix = {"env": "os.environ", "file": "file"}.get(self.scheme)
+        return f"{prefix}/{self.location}" if prefix else "literal/***"
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """One provider host as Envoy sees it: one cluster per distinct `api_base`.
+
+    `name` is the Envoy cluster's name and the value of the `x-extproc-upstream` header that selects the route.
+    `base_path` is what precedes the API's own path, without a trailing slash (`/v1` for `https://api.openai.com/v1`).
+    `unix_socket` replaces host and port where the upstream is local.
+    """
+
+    name: str
+    scheme: str
+    host: str
+    port: int
+    base_path: str
+    unix_socket: str | None = None
+
+
+class PriceOverride(msgspec.Struct, frozen=True):
+    """Prices from the configuration, in US dollars per token or per request (LiteLLM's `input_cost_per_token` family).
+
+    `None` means "not given": the catalogue's price stays in force for that unit.
+    """
+
+    input_cost_per_token: Decimal | None = None
+    output_cost_per_token: Decimal | None = None
+    cache_read_input_token_cost: Decimal | None = None
+    cache_creation_input_token_cost: Decimal | None = None
+    input_cost_per_audio_token: Decimal | None = None
+    output_cost_per_audio_token: Decimal | None = None
+    output_cost_per_reasoning_token: Decimal | None = None
+    input_cost_per_request: Decimal | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """One row of `model_list`: the name clients use, and where it leads.
+
+    `model_name` may hold one `*`; then `provider_model` may hold one too, which takes what the first one matched.
+    `id` is LiteLLM's `model_id`: stable across restarts, derived from everything but secrets.
+    """
+
+    id: str
+    model_name: str
+    provider: str
+    provider_model: str
+    upstream: Upstream
+    api_base: str
+    credential: SecretRef | None = None
+    prices: PriceOverride | None = None
+    model_info: dict[str, Any] = {}
+
+
+class Role(StrEnum):
+    """Who a key speaks for (LiteLLM's role names)."""
+
+    PROXY_ADMIN = "proxy_admin"
+    KEY = "key"
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual key: everything that is known of it except the key itself.
+
+    `digest` is the lower-case hex SHA-256 of the whole key, `sk-` included, as LiteLLM stores it. `name` is the masked
+    form (`sk-...` and the last four characters). `models` empty means every model; entries may hold `*`.
+    `fields` keeps every other accepted field of `/key/generate` as it was sent, to be shown again.
+    Limits: 0 is a limit, `None` is none.
+    """
+
+    digest: str
+    name: str
+    alias: str | None = None
+    role: Role = Role.KEY
+    models: tuple[str, ...] = ()
+    blocked: bool = False
+    expires_at: UnixMs | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
+    spend: Nanos = 0
+    max_budget: Nanos | None = None
+    soft_budget: Nanos | None = None
+    budget_duration: str | None = None
+    budget_reset_at: UnixMs | None = None
+    max_parallel_requests: int | None = None
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
+    tpd_limit: int | None = None
+    metadata: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    created_at: UnixMs = 0
+    created_by: str | None = None
+    updated_at: UnixMs = 0
+    updated_by: str | None = None
+    last_active: UnixMs | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one exchange, inclusive: the detailed counts are parts of `input_tokens` and `output_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What one exchange amounted to; one row of the ledger.
+
+    `event_id` is ours, unique and time-ordered, and makes booking idempotent; `provider_response_id` is the provider's
+    `id` and may repeat or be empty. `spend` is `None` where no price is known: never a silent zero.
+    `estimated` says the usage was counted from what was seen, `cut` that no end of the response was seen.
+    `first_byte_at` is when the first byte of the response's body passed (LiteLLM's `completionStartTime`).
+    """
+
+    event_id: str
+    call_id: str
+    key_digest: str
+    started_at: UnixMs
+    ended_at: UnixMs
+    operation: str
+    path: str
+    model_group: str
+    model: str
+    model_id: str
+    provider: str
+    api_base: str
+    http_status: int
+    status: str
+    stream: bool
+    usage: Usage
+    spend: Nanos | None
+    estimated: bool = False
+    cut: bool = False
+    provider_response_id: str = ""
+    first_byte_at: UnixMs | None = None
+    key_alias: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
+    end_user: str | None = None
+    requester_ip: str = ""
+    user_agent: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}

@@ -1,0 +1,59 @@
+"""The settings as the program knows them: complete, typed, frozen, defaults filled in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from extproc.model import Deployment, SecretRef, Upstream
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration decides.
+
+    Sizes are bytes, times milliseconds. `master_key` is `None` where the configuration names none: the composition
+    root then takes the generated one. `unsupported` lists known but not yet supported or unknown settings, each
+    `FILE:LINE:COLUMN: …`, for a warning.
+    """
+
+    deployments: tuple[Deployment, ...] = ()
+    master_key: SecretRef | None = None
+    database_url: SecretRef | None = None
+    block_unpriced_models: bool = False
+    require_auth_for_metrics_endpoint: bool = True
+    key_cache_ttl_ms: int = 60_000
+    key_cache_size: int = 10_000
+    max_request_bytes: int = 16 * MEBIBYTE
+    max_response_bytes: int = 64 * MEBIBYTE
+    message_timeout_ms: int = 5_000
+    store_deadline_ms: int = 2_000
+    stream_idle_timeout_ms: int = 600_000
+    log_requester_ip: bool = True
+    unsupported: tuple[str, ...] = ()
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Every distinct upstream of the deployments, in order of appearance."""
+        return tuple(dict.fromkeys(deployment.upstream for deployment in self.deployments))
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one installation's sockets, ports and files are. Paths are absolute.
+
+    `processor_sockets` holds one Unix socket per worker process. `certificate` and `private_key` are PEM files.
+    `ca_bundle` is the trust store for upstream TLS. A port of `None` leaves its listener out.
+    """
+
+    data_dir: str
+    processor_sockets: tuple[str, ...]
+    management_socket: str
+    admin_socket: str
+    certificate: str
+    private_key: str
+    ca_bundle: str
+    http_address: str = "127.0.0.1"
+    http_port: int | None = 4000
+    https_address: str = "0.0.0.0"
+    https_port: int | None = 8443
+    drain_seconds: int = 30
