@@ -1,0 +1,171 @@
+"""A response body, fed chunk by chunk: what goes on to the client, and what was used.
+
+Three kinds share three members: `feed(chunk)` gives the bytes to pass on, or `None` for "unchanged"; `flush()` gives
+what was still held; `finished` says that the client has, or is about to have, a complete answer. The bookkeeping for a
+complete answer must be done before the bytes that complete it are passed on, so `finished` is true as soon as these
+bytes are in our hands.
+
+The common chunk of a stream is whole events with neither usage nor an end in them. It is looked at once, never parsed,
+and kept (bounded) in case the stream is cut and the answer must be estimated from what was seen.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from extproc.framing.sse import SseEvent, SseFramer
+from extproc.model import Usage
+from extproc.pricing import tokens
+from extproc.providers.api import Api, Reading
+
+#: Seen events are folded into a token count when they have grown to this many bytes.
+KEPT_BYTES = 64 * 1024
+#: A response that cannot be read is estimated at this many bytes to a token (English prose in JSON).
+BYTES_PER_TOKEN = 4
+
+
+class ResponseBody(Protocol):
+    """What the exchange asks of a body, whatever its kind."""
+
+    finished: bool
+    response_id: str
+    model: str
+    usage: Usage | None
+
+    def feed(self, chunk: bytes) -> bytes | None: ...
+
+    def flush(self) -> bytes:
+        """The end of the response was seen: give what was held back."""
+        ...
+
+    def seen_tokens(self) -> int:
+        """Output tokens seen so far, counted with a tokenizer: for a response without usage."""
+        ...
+
+
+class PlainBody:
+    """One JSON document. It is passed on as it comes and read at its end; the last chunk completes it."""
+
+    def __init__(self, api: Api, limit: int) -> None:
+        self.finished = False
+        self.response_id = ""
+        self.model = ""
+        self.usage: Usage | None = None
+        self._api = api
+        self._limit = limit
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._text = ""
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        self._size += len(chunk)
+        if self._size <= self._limit:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+        return None
+
+    def flush(self) -> bytes:
+        reading = self._api.read_response(b"".join(self._chunks))
+        self.response_id, self.model, self.usage = reading.response_id, reading.model, reading.usage
+        self._text = reading.text
+        self.finished = True
+        return b""
+
+    def seen_tokens(self) -> int:
+        return tokens.count(self._text) if self._text else self._size // BYTES_PER_TOKEN
+
+
+class OpaqueBody:
+    """A body that must not be looked into (compressed, or of an unknown type): only its size is known."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.response_id = ""
+        self.model = ""
+        self.usage: Usage | None = None
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        self._size += len(chunk)
+        return None
+
+    def flush(self) -> bytes:
+        self.finished = True
+        return b""
+
+    def seen_tokens(self) -> int:
+        return self._size // BYTES_PER_TOKEN
+
+
+class EventStreamBody:
+    """Server-sent events. `hide_usage` drops the event that exists only because we asked for usage.
+
+    An event that may matter is passed on whole or not at all, so bytes of an unfinished event are held back from the
+    first chunk that does not end with an event until the event is complete.
+    """
+
+    def __init__(self, api: Api, *, hide_usage: bool) -> None:
+        self.finished = False
+        self.response_id = ""
+        self.model = ""
+        self.usage: Usage | None = None
+        self._api = api
+        self._hide_usage = hide_usage
+        self._mark = re.compile(api.STREAM_MARK)
+        self._framer = SseFramer()
+        self._begun = False
+        self._inside_event = False
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self._folded_tokens = 0
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        if (
+            self._begun
+            and not self._inside_event
+            and chunk.endswith((b"\n\n", b"\r\n\r\n"))
+            and not self._mark.search(chunk)
+        ):
+            self._keep(chunk)
+            return None
+        return self._pass(self._framer.feed(chunk), chunk)
+
+    def flush(self) -> bytes:
+        passed = self._pass(self._framer.flush(), b"") or b""
+        self.finished = True
+        return passed
+
+    def seen_tokens(self) -> int:
+        self._fold()
+        return self._folded_tokens
+
+    def _pass(self, events: list[SseEvent], chunk: bytes) -> bytes | None:
+        passed = b"".join(event.raw for event in events if self._read(event))
+        self._inside_event = self._framer.pending
+        return None if passed == chunk else passed
+
+    def _read(self, event: SseEvent) -> bool:
+        """Take in one event; whether the client may see it."""
+        reading = self._api.read_response(event.data) if event.data else Reading()
+        self._begun = self._begun or bool(event.data)
+        self.response_id = self.response_id or reading.response_id
+        self.model = self.model or reading.model
+        self.usage = reading.usage or self.usage
+        self.finished = self.finished or reading.finished
+        self._keep(event.raw)
+        return not (reading.usage_only and self._hide_usage)
+
+    def _keep(self, events: bytes) -> None:
+        self._kept.append(events)
+        self._kept_size += len(events)
+        if self._kept_size > KEPT_BYTES:
+            self._fold()
+
+    def _fold(self) -> None:
+        framer = SseFramer()
+        events = framer.feed(b"".join(self._kept)) + framer.flush()
+        self._folded_tokens += tokens.count("".join(self._api.read_response(event.data).text for event in events))
+        self._kept.clear()
+        self._kept_size = 0
