@@ -1,0 +1,11 @@
+"""The only floor that knows protobuf: Envoy's messages in, frozen events out; frozen replies in, bytes out.
+
+envoy-data-plane (on betterproto2, the living `betterproto`) is the schema. Its pure-Python codec costs 280 µs where
+Google's C one costs 1 µs, so `schema.py` derives C message classes from it when the program starts, and `wire.py`
+translates with those.
+"""
+
+from extproc.codec.wire import METHOD as METHOD
+from extproc.codec.wire import SERVICE as SERVICE
+from extproc.codec.wire import decode as decode
+from extproc.codec.wire import encode as encode
