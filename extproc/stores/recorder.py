@@ -1,0 +1,97 @@
+"""From the exchange to the outbox, and from the outbox to the ledger.
+
+`put` is what the exchange calls: synchronous, never raises, never drops. `ship_until_cancelled` books what is durable
+in batches, in the order in which it was written, and goes on trying while the ledger is out of reach: receipts wait on
+disk meanwhile. A batch that was booked but not yet discarded when a crash came is booked again, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from extproc.errors import StoreUnavailable
+from extproc.model import Receipt, UnixMs
+from extproc.stores.contract import Ledger
+from extproc.stores.outbox import Cursor, Outbox
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+#: How long a lone receipt waits for company before it is booked.
+LINGER_SECONDS = 0.05
+RETRY_SECONDS = 1.0
+
+
+class Recorder:
+    """The `ReceiptSink` of a process, and the task that books what it took."""
+
+    def __init__(self, outbox: Outbox, ledger: Ledger, now: Callable[[], UnixMs]) -> None:
+        self._outbox = outbox
+        self._ledger = ledger
+        self._now = now
+        self._cursor: Cursor = outbox.first
+        self._work = asyncio.Event()
+        self._work.set()
+        self._ledger_down = False
+        self.depth = 0
+
+    @property
+    def accepting(self) -> bool:
+        return self._outbox.accepting
+
+    def put(self, receipt: Receipt) -> Awaitable[None]:
+        """Take a receipt; the awaitable ends when it is durable."""
+        self.depth += 1
+        future = self._outbox.append(receipt)
+        future.add_done_callback(self._wake)
+        return future
+
+    async def ship_until_cancelled(self) -> None:
+        """Book receipts as they become durable."""
+        while True:
+            await self._work.wait()
+            await asyncio.sleep(LINGER_SECONDS)
+            self._work.clear()
+            if not await self.ship():
+                await asyncio.sleep(RETRY_SECONDS)
+                self._work.set()
+
+    async def ship(self) -> bool:
+        """Book everything that is durable now; `False` where the ledger is out of reach."""
+        while True:
+            receipts, behind = await asyncio.to_thread(self._outbox.read, self._cursor, BATCH)
+            if receipts and not await self._book(receipts):
+                return False
+            self._cursor = behind
+            await asyncio.to_thread(self._outbox.discard, behind)
+            self.depth = max(0, self.depth - len(receipts))
+            if len(receipts) < BATCH:
+                return True
+
+    async def close(self) -> None:
+        """Flush the outbox; book what can be booked; leave the rest on disk for the next start."""
+        await asyncio.to_thread(self._outbox.stop)
+        await self.ship()
+        await asyncio.to_thread(self._outbox.close, self._cursor)
+
+    async def _book(self, receipts: list[Receipt]) -> bool:
+        try:
+            await self._ledger.record(receipts, now=self._now())
+        except StoreUnavailable as outage:
+            self._log_edge(down=True, reason=outage.reason)
+            return False
+        self._log_edge(down=False, reason="")
+        return True
+
+    def _log_edge(self, *, down: bool, reason: str) -> None:
+        """One line when the ledger goes, one when it comes back."""
+        if down and not self._ledger_down:
+            logger.error("ledger_unavailable", extra={"reason": reason})
+        elif self._ledger_down and not down:
+            logger.warning("ledger_available_again")
+        self._ledger_down = down
+
+    def _wake(self, _: asyncio.Future[None]) -> None:
+        self._work.set()
