@@ -1,0 +1,153 @@
+"""JSON log lines on stderr: one for each exchange, and one for each event worth a line.
+
+A line never holds a body, a key, a digest or a header of the client; what may stand in it is listed in
+`exchange_line`. Writing to stderr can block (a full pipe), so lines are queued and written by a thread of their own; a
+full queue drops lines and says how many, because a log must not stop the traffic it describes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import logging.handlers
+import os
+import queue
+import sys
+import threading
+from typing import Any, TextIO
+
+import structlog
+
+from extproc.exchange import Outcome
+
+QUEUE_LINES = 100_000
+FLUSH_SECONDS = 0.1
+
+
+class LineWriter:
+    """Lines to a stream from a thread of its own, many with one write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._dropped = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_closed, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def write(self, line: str) -> None:
+        """Queue one line, without its end."""
+        if self._lines.qsize() < QUEUE_LINES:
+            self._lines.put(line)
+        else:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what is queued and stop."""
+        self._closing.set()
+        self._thread.join(timeout=5)
+
+    def _write_until_closed(self) -> None:
+        while not self._closing.wait(FLUSH_SECONDS):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        lines = [self._lines.get_nowait() for _ in range(self._lines.qsize())]
+        if self._dropped:
+            lines.append(f'{{"event": "log_lines_dropped", "count": {self._dropped}}}')
+            self._dropped = 0
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+
+def configure(stream: TextIO | None = None, level: int = logging.INFO) -> LineWriter:
+    """Route structlog and the standard library's logging through one queue, as JSON; as prose on a terminal."""
+    stream = stream or sys.stderr
+    writer = LineWriter(stream)
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+        if stream.isatty()
+        else structlog.processors.JSONRenderer()
+    )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: _WriterLogger(writer),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+    )
+    handler = _WriterHandler(writer)
+    handler.setFormatter(formatter)
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(level)
+    return writer
+
+
+def exchange_line(outcome: Outcome, busy_nanoseconds: int) -> dict[str, Any]:
+    """What is logged of an exchange: identities by name, never by key or digest; numbers; the reason of a refusal."""
+    line: dict[str, Any] = {
+        "event_id": outcome.event_id,
+        "call_id": outcome.call_id,
+        "path": outcome.path,
+        "status": outcome.status,
+        "duration_ms": outcome.ended_at - outcome.started_at,
+        "added_us": busy_nanoseconds // 1000,
+    }
+    if outcome.reason:
+        line["reason"] = outcome.reason
+    if (key := outcome.key) is not None:
+        line |= {"key": key.name, "key_alias": key.alias, "user_id": key.user_id, "team_id": key.team_id}
+    if outcome.model_group:
+        line["model_group"] = outcome.model_group
+    if (receipt := outcome.receipt) is not None:
+        line |= {
+            "model": receipt.model,
+            "provider": receipt.provider,
+            "stream": receipt.stream,
+            "input_tokens": receipt.usage.input_tokens,
+            "output_tokens": receipt.usage.output_tokens,
+            "spend_nanos": receipt.spend,
+            "unpriced": receipt.spend is None,
+            "estimated": receipt.estimated,
+            "cut": receipt.cut,
+        }
+    return line
+
+
+class _WriterLogger:
+    """The end of structlog's chain: whatever the level, a line."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._write = writer.write
+
+    def __getattr__(self, _: str) -> Any:
+        return self._write
+
+
+class _WriterHandler(logging.Handler):
+    """The end of the standard library's chain."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self.format(record))
+        except Exception:  # noqa: BLE001 - a line that cannot be formatted must not end what logged it
+            self.handleError(record)
