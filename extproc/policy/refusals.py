@@ -120,9 +120,7 @@ NOT_PROCESSED = Refusal(
 
 def not_a_virtual_key(masked: str) -> Refusal:
     """A credential that does not start with `sk-`; `masked` shows at most its first and last four characters."""
-    return _auth(
-        f"LiteLLM Virtual Key expected. Received={masked}, expected to start with 'sk-'.", "not_a_virtual_key"
-    )
+    return _auth(f"LiteLLM Virtual Key expected. Received={masked}, expected to start with 'sk-'.", "not_a_virtual_key")
 
 
 def expired_key(masked: str, expiry: str, now: str) -> Refusal:
@@ -143,8 +141,7 @@ def model_not_allowed(model: str) -> Refusal:
 def unknown_model(model: str, path: str) -> Refusal:
     """A model that no deployment serves."""
     message = (
-        f"{path}: Invalid model name passed in model={model}. "
-        "Call `/v1/models` to view available models for your key."
+        f"{path}: Invalid model name passed in model={model}. Call `/v1/models` to view available models for your key."
     )
     return Refusal(400, "invalid_request_error", message, None, "unknown_model")
 

@@ -1,0 +1,118 @@
+"""Which headers cross the gateway, and which never do.
+
+Upstream: the client's credential, everything of ours, and cookies are removed; the provider's credential is set by us,
+and a response that we must read may not be compressed. Downstream: what tells of the operator's account with the
+provider is removed or renamed as LiteLLM renames it (`llm_provider-…`), and what can be known of the exchange is added
+under LiteLLM's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from extproc import __version__
+from extproc.events import Header
+from extproc.model import NANOS_PER_DOLLAR, Deployment, Key
+from extproc.policy import refusals
+from extproc.policy.credentials import CREDENTIAL_HEADERS
+from extproc.policy.refusals import Refusal
+
+#: Removed from every request, whether or not we were shown them (the filter does not show us cookies).
+_ALWAYS_REMOVED = (b"cookie", b"x-litellm-tags", b"openai-organization", b"openai-project")
+_OURS = (b"x-extproc-", b"x-litellm-")
+#: Facts about the operator's account at the provider are nobody else's business.
+_ACCOUNT_HEADERS = frozenset({b"set-cookie", b"openai-organization", b"openai-project"})
+_RENAMED = (b"x-ratelimit-", b"x-request-id", b"retry-after-ms")
+
+
+def check_body_headers(headers: Iterable[Header]) -> Refusal | None:
+    """Refuse a body that could not be read as what it says it is: compressed, or not JSON."""
+    for name, value in headers:
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            return refusals.COMPRESSED_BODY
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() != b"application/json":
+            return refusals.UNSUPPORTED_MEDIA_TYPE
+    return None
+
+
+def tags(value: bytes) -> tuple[str, ...]:
+    """LiteLLM's `x-litellm-tags`: comma-separated, at most 32 of at most 128 characters."""
+    names = (tag.strip()[:128] for tag in value.decode("utf-8", "replace").split(",")[:32])
+    return tuple(tag for tag in names if tag)
+
+
+def upstream_headers(
+    seen: Iterable[Header], credential: Header | None, upstream: str, body_length: int
+) -> tuple[tuple[Header, ...], tuple[bytes, ...]]:
+    """What to set and what to remove on the way to the provider.
+
+    `credential` is the provider's header, `None` for a provider without one; `upstream` is what selects the route.
+    """
+    own = credential[0] if credential else b""
+    removed = {name for name, _ in seen if name.startswith(_OURS)}
+    removed.update(CREDENTIAL_HEADERS, _ALWAYS_REMOVED)
+    removed.discard(own)
+    set_headers = [
+        (b"x-extproc-upstream", upstream.encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(body_length).encode()),
+        (b"accept-encoding", b"identity"),
+    ]
+    if credential:
+        set_headers.append(credential)
+    return tuple(set_headers), tuple(sorted(removed))
+
+
+def downstream_headers(
+    seen: Iterable[Header], call_id: str, deployment: Deployment, model_group: str, key: Key
+) -> tuple[tuple[Header, ...], tuple[bytes, ...]]:
+    """What to set and what to remove on the way to the client."""
+    set_headers = [*_exchange_headers(call_id, deployment, model_group), *_key_headers(key)]
+    removed = []
+    for name, value in seen:
+        if name in _ACCOUNT_HEADERS:
+            removed.append(name)
+        elif name.startswith(_RENAMED):
+            set_headers.append((b"llm_provider-" + name, value))
+            removed.append(name)
+    return tuple(set_headers), tuple(removed)
+
+
+def refusal_headers(call_id: str) -> tuple[Header, ...]:
+    """What a refused client is told beside the body."""
+    return ((b"content-type", b"application/json"), (b"x-litellm-call-id", call_id.encode()))
+
+
+def _exchange_headers(call_id: str, deployment: Deployment, model_group: str) -> tuple[Header, ...]:
+    return (
+        (b"x-litellm-call-id", call_id.encode()),
+        (b"x-litellm-model-id", deployment.id.encode()),
+        (b"x-litellm-model-api-base", deployment.api_base.encode()),
+        (b"x-litellm-model-group", printable(model_group)),
+        (b"x-litellm-version", f"llm-extproc/{__version__}".encode()),
+    )
+
+
+def _key_headers(key: Key) -> Iterable[Header]:
+    """Limits and spend of the key, where they are; absent values are omitted, as in LiteLLM."""
+    values = (
+        (b"x-litellm-key-rpm-limit", key.rpm_limit),
+        (b"x-litellm-key-tpm-limit", key.tpm_limit),
+        (b"x-litellm-key-max-budget", _dollars(key.max_budget)),
+    )
+    return [(name, str(value).encode()) for name, value in values if value is not None]
+
+
+def printable(text: str) -> bytes:
+    """A client's text as a header value: anything but visible ASCII and spaces becomes `?`."""
+    return text[:256].encode("ascii", "replace").translate(_PRINTABLE)
+
+
+_PRINTABLE = bytes(byte if 32 <= byte <= 126 else ord("?") for byte in range(256))
+
+
+def _dollars(nanos: int | None) -> str | None:
+    if nanos is None:
+        return None
+    whole, rest = divmod(nanos, NANOS_PER_DOLLAR)
+    return f"{whole}.{rest:09d}".rstrip("0") if rest else f"{whole}.0"
