@@ -1,0 +1,65 @@
+"""A store that is slow or gone is noticed in time, and said once per edge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from extproc.errors import StoreUnavailable
+from extproc.model import Key
+from extproc.stores.guarded import GuardedKeys
+
+KEY = Key(digest="a", name="sk-...")
+
+
+class Keys:
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+
+    async def find(self, _: str) -> Key | None:
+        if self.trouble == "slow":
+            await asyncio.sleep(60)
+        if self.trouble == "gone":
+            raise StoreUnavailable("keys", "connection refused")
+        return KEY
+
+
+@pytest.fixture
+def states():
+    return []
+
+
+@pytest.fixture
+def guarded(states):
+    inner = Keys()
+    guarded = GuardedKeys(inner, "keys", deadline_ms=20, report=lambda store, up: states.append((store, up)))
+    return inner, guarded
+
+
+async def test_an_answer_passes(guarded):
+    assert await guarded[1].find("a") == KEY
+
+
+@pytest.mark.parametrize("trouble", ["slow", "gone"])
+async def test_trouble_is_an_outage_of_the_store(guarded, trouble):
+    inner, keys = guarded
+    inner.trouble = trouble
+
+    with pytest.raises(StoreUnavailable):
+        await keys.find("a")
+
+
+async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends(guarded, states, caplog):
+    inner, keys = guarded
+    with caplog.at_level(logging.WARNING):
+        for trouble in ["gone"] * 5 + [None] * 5:
+            inner.trouble = trouble
+            try:
+                await keys.find("a")
+            except StoreUnavailable:
+                continue
+
+    assert states == [("keys", True), ("keys", False), ("keys", True)]
+    assert [record.message for record in caplog.records] == ["store_down", "store_up"]
