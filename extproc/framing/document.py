@@ -1,0 +1,82 @@
+"""A JSON body as a document: its top level decoded, the values below it still raw bytes.
+
+What is forwarded is `write(read(body))`, never the body itself. Of duplicate keys the last one wins, here and therefore
+for the provider too, and names are spelled out: neither `{"model": "a", "model": "b"}` nor `"mod\\u0065l"` can show the
+provider something else than was decided on. A large value is checked for syntax, copied, and never parsed.
+
+Two checks are ours because msgspec does not make them for values it skips: that the body is UTF-8, and that it is not
+nested deeper than any consumer downstream should have to bear.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from extproc.errors import MalformedBody
+
+#: Top-level name to raw JSON value; the same type as `providers.api.Document`, which stands a floor higher.
+Document: TypeAlias = dict[str, msgspec.Raw]
+
+MAX_DEPTH = 128
+MAX_FIELDS = 256
+
+_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+#: Every byte that is neither a bracket nor a quote.
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'{}[]"'))
+_AS_ROUND = bytes.maketrans(b"[]{}", b"()()")
+
+
+def read(body: bytes, *, max_depth: int = MAX_DEPTH) -> Document:
+    """The document of a body. Raises `MalformedBody` (400, param `request_body`) in LiteLLM's words."""
+    _check_text(body)
+    try:
+        document = _decoder.decode(body)
+    except RecursionError:
+        raise _malformed(f"nested deeper than {max_depth} levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(str(error)) from None
+    if len(document) > MAX_FIELDS:
+        raise _malformed(f"more than {MAX_FIELDS} fields")
+    if body.count(b"{") + body.count(b"[") > max_depth and not _is_shallow(body, max_depth):
+        raise _malformed(f"nested deeper than {max_depth} levels")
+    return document
+
+
+def write(document: Document) -> bytes:
+    """The bytes of a document: raw values verbatim, names spelled out, each once."""
+    return _encoder.encode(document)
+
+
+def _check_text(body: bytes) -> None:
+    if not body:
+        raise _malformed("the body is empty")
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise _malformed("the body begins with a byte order mark")
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise _malformed(f"not UTF-8 (byte {error.start})") from None
+
+
+def _is_shallow(body: bytes, max_depth: int) -> bool:
+    """Whether valid JSON is nested at most `max_depth` deep, by passes that each run at the speed of C.
+
+    What is left without strings is brackets; taking out every empty pair takes away the innermost level each time.
+    """
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = unescaped.translate(_AS_ROUND, _NOT_STRUCTURE).split(b'"')[::2]
+    brackets = b"".join(outside_strings)
+    for _ in range(max_depth):
+        if not brackets:
+            break
+        brackets = brackets.replace(b"()", b"")
+    return not brackets
+
+
+def _malformed(reason: str) -> MalformedBody:
+    return MalformedBody(f"Invalid JSON payload: {reason}", param="request_body")
