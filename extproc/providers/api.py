@@ -73,12 +73,17 @@ class Api(Protocol):
         """The facts of a request. Raises `MalformedBody` naming the field for a missing or wrong one."""
         ...
 
-    def write_request(self, document: Document, facts: RequestFacts, provider_model: str) -> None:
-        """Edit the document in place for the provider: its model name, and usage asked for in streams."""
+    def write_request(
+        self, document: Document, facts: RequestFacts, provider_model: str, *, ask_usage: bool = True
+    ) -> None:
+        """Edit the document in place for the provider: its model name, and usage asked for in streams.
+
+        `ask_usage=False` is for a provider whose row in `hosts.HOSTS` says that it does not know `stream_options`.
+        """
         ...
 
     def read_response(self, payload: bytes) -> Reading:
-        """Read a plain response, or the `data` of one event. Never raises: what is not understood is an empty reading."""
+        """Read a plain response, or one event's `data`. Never raises: what is not understood is an empty reading."""
         ...
 
     def error_body(self, message: str, kind: str, param: str | None, status: int) -> bytes:

@@ -1,0 +1,166 @@
+"""What the responses of OpenAI's three APIs have in common: usage, identity, and the text for an estimate.
+
+A payload is taken apart once at its top level, its parts then each for itself, so that an odd `choices` never costs us
+the `usage` beside it. Nothing raises: what is not understood is as if it were absent, and the exchange is estimated.
+
+The rows of usage follow genai-prices' extractors. Two of its subtleties are kept: the counts are inclusive, and a
+provider that leaves reasoning tokens out of `completion_tokens` (xAI, Perplexity) shows it by its total.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from extproc.model import Usage
+from extproc.providers.api import Reading
+
+#: Any event that may hold usage or the end of the stream. Quotes inside JSON strings are escaped, so that an answer
+#: which talks about `"usage": {` does not match.
+STREAM_MARK = rb'"usage"\s*:\s*\{|\[DONE\]'
+
+DONE = b"[DONE]"
+_FINISHED = Reading(finished=True)
+_NOTHING = Reading()
+_ABSENT = Raw(b"null")
+
+#: A larger count is a provider's mistake, and would be a very expensive one.
+MAX_TOKENS = 10**9
+Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+
+T = TypeVar("T")
+
+
+class Payload(msgspec.Struct, frozen=True, gc=False):
+    """The top level of a response, a chunk, or an error; parts undecoded."""
+
+    id: Any = None
+    model: Any = None
+    usage: Raw = _ABSENT
+    choices: Raw = _ABSENT
+
+
+class _InputDetails(msgspec.Struct, frozen=True, gc=False):
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+
+
+class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    reasoning_tokens: Tokens | None = None
+    audio_tokens: Tokens | None = None
+
+
+class _Usage(msgspec.Struct, frozen=True, gc=False):
+    prompt_tokens: Tokens
+    completion_tokens: Tokens | None = None
+    total_tokens: Tokens | None = None
+    prompt_tokens_details: Raw = _ABSENT
+    completion_tokens_details: Raw = _ABSENT
+    #: DeepSeek's name for cached input, beside its newer details.
+    prompt_cache_hit_tokens: Tokens | None = None
+    #: Perplexity's place for reasoning.
+    reasoning_tokens: Tokens | None = None
+
+
+class _Function(msgspec.Struct, frozen=True, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, frozen=True, gc=False):
+    function: _Function | None = None
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False):
+    """A message, or the delta of one. `reasoning` and `reasoning_content` are spellings of several providers."""
+
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, gc=False):
+    """One choice of a chat response, a chat chunk (`delta`), or a completion (`text`)."""
+
+    delta: _Message | None = None
+    message: _Message | None = None
+    text: str | None = None
+
+
+_payloads = msgspec.json.Decoder(Payload)
+_usages = msgspec.json.Decoder(_Usage | None)
+_input_details = msgspec.json.Decoder(_InputDetails | None)
+_output_details = msgspec.json.Decoder(_OutputDetails | None)
+_choices = msgspec.json.Decoder(list[Choice] | None)
+
+
+def read(payload: bytes, *, completion_tokens: bool) -> Reading:
+    """Read a plain response or the data of one event. `completion_tokens` says whether usage must count them."""
+    if payload == DONE:
+        return _FINISHED
+    top = _decoded(_payloads, payload)
+    if top is None:
+        return _NOTHING
+    usage = _usage(top.usage, completion_tokens=completion_tokens)
+    choices = _decoded(_choices, top.choices)
+    return Reading(
+        response_id=top.id if isinstance(top.id, str) else "",
+        model=top.model if isinstance(top.model, str) else "",
+        usage=usage,
+        usage_only=usage is not None and choices == [],
+        text="".join(_text(choice) for choice in choices or ()),
+    )
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _usage(raw: Raw, *, completion_tokens: bool) -> Usage | None:
+    told = _decoded(_usages, raw)
+    if told is None or (completion_tokens and told.completion_tokens is None):
+        return None
+    inputs = _decoded(_input_details, told.prompt_tokens_details) or _InputDetails()
+    outputs = _decoded(_output_details, told.completion_tokens_details) or _OutputDetails()
+    return _inclusive(told, inputs, outputs)
+
+
+def _inclusive(told: _Usage, inputs: _InputDetails, outputs: _OutputDetails) -> Usage:
+    """Inclusive counts. A part that is larger than its whole is not believed: the whole is billed at its full price."""
+    input_tokens, output_tokens = told.prompt_tokens, told.completion_tokens or 0
+    reasoning = outputs.reasoning_tokens or told.reasoning_tokens or 0
+    if told.total_tokens is not None and told.total_tokens >= input_tokens + output_tokens + reasoning:
+        output_tokens += reasoning if told.total_tokens > input_tokens + output_tokens else 0
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=_part(inputs.cached_tokens or told.prompt_cache_hit_tokens, input_tokens),
+        cache_write_tokens=_part(inputs.cache_write_tokens, input_tokens),
+        reasoning_tokens=_part(reasoning, output_tokens),
+        input_audio_tokens=_part(inputs.audio_tokens, input_tokens),
+        output_audio_tokens=_part(outputs.audio_tokens, output_tokens),
+    )
+
+
+def _part(count: int | None, whole: int) -> int:
+    return count if count is not None and count <= whole else 0
+
+
+def _text(choice: Choice) -> str:
+    """Everything in a choice that the model generated, whatever its channel."""
+    message = choice.message or choice.delta
+    if message is None:
+        return choice.text or ""
+    said = (message.content, message.refusal, message.reasoning_content or message.reasoning)
+    calls = [message.function_call, *(call.function for call in message.tool_calls or ())]
+    called = ((call.name or "") + (call.arguments or "") for call in calls if call is not None)
+    return "".join(part for part in said if isinstance(part, str)) + "".join(called)
