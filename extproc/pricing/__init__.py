@@ -1,0 +1,1 @@
+"""What an exchange costs: prices by provider and model, and tokens where nobody counted them."""
