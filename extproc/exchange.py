@@ -210,7 +210,9 @@ class Exchange:
         if isinstance(admitted, Refusal):
             return self._refuse(admitted)
         self._route, credential = admitted
-        forwarded = body.forward(self._route.provider_model)
+        forwarded = body.forward(
+            self._route.provider_model, ask_usage=_knows_stream_options(self._route.deployment.provider)
+        )
         set_headers, removed = hygiene.upstream_headers(
             self._headers, credential, self._route.deployment.upstream.name, len(forwarded)
         )
@@ -393,6 +395,11 @@ class Exchange:
         self._header_tags = hygiene.tags(headers.get(b"x-litellm-tags", b""))
         if self._surroundings.log_requester_ip:
             self._requester_ip = event.attributes.get("source.address", "").rpartition(":")[0]
+
+
+def _knows_stream_options(provider: str) -> bool:
+    host = registry.HOSTS.get(provider)
+    return host is None or host.stream_options
 
 
 Step = Callable[[Exchange, Any], Awaitable[Reply]]

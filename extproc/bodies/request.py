@@ -44,9 +44,9 @@ class RequestBody(msgspec.Struct, frozen=True):
     facts: RequestFacts
     prompt: Prompt
 
-    def forward(self, provider_model: str) -> bytes:
-        """The bytes for the provider: its own model name, usage asked for, nothing of ours."""
-        self.api.write_request(self.document, self.facts, provider_model)
+    def forward(self, provider_model: str, *, ask_usage: bool) -> bytes:
+        """The bytes for the provider: its own model name, usage asked for if it understands that, nothing of ours."""
+        self.api.write_request(self.document, self.facts, provider_model, ask_usage=ask_usage)
         return document.write(self.document)
 
 

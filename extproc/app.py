@@ -1,0 +1,204 @@
+"""The composition root: the only module that knows everyone, and decides nothing.
+
+`serve` runs one worker: the gRPC processor and the management API on one asyncio loop (uvloop). Both stop on SIGTERM or
+SIGINT: no new stream is taken, those in flight get `drain_seconds` to end, receipts are flushed, sockets are removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import structlog
+import uvicorn
+from pydantic import SecretStr
+
+from extproc import server
+from extproc.events import Header
+from extproc.exchange import Outcome, Surroundings
+from extproc.management import ManagementParts, create_app
+from extproc.model import Deployment, UnixMs
+from extproc.policy import credentials
+from extproc.policy.routing import Routes
+from extproc.pricing import tokens
+from extproc.pricing.catalog import Prices
+from extproc.providers import registry
+from extproc.secrets import SecretResolver
+from extproc.settings import Layout, Settings
+from extproc.stores.cached import CachedKeys
+from extproc.stores.guarded import GuardedKeys
+from extproc.stores.outbox import Outbox
+from extproc.stores.recorder import Recorder
+from extproc.stores.sql import SqlStore
+from extproc.telemetry.logs import exchange_line
+from extproc.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+exchanges = structlog.get_logger()
+
+
+def now() -> UnixMs:
+    """The wall clock in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def event_id(moment: UnixMs) -> str:
+    """A time-ordered random id, laid out as a UUID of version 7 (RFC 9562 §5.7)."""
+    value = (moment << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, worker: int = 0) -> None:
+    """Serve until told to stop. Raises `ConfigError` for what the operator must mend, before any socket exists."""
+    stop = _stop_on_signals()
+    database = f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db"
+    async with contextlib.AsyncExitStack() as stack:
+        store = await SqlStore.open(database)
+        stack.push_async_callback(store.close)
+        outbox = Outbox(Path(layout.data_dir) / "outbox" / str(worker))
+        recorder = Recorder(outbox, store, now)
+        stack.push_async_callback(recorder.close)
+        metrics = Metrics()
+        metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
+        guarded = GuardedKeys(store, "keys", deadline_ms=settings.store_deadline_ms, report=metrics.store_up)
+        keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
+        master_digest = credentials.digest(master_key.get_secret_value())
+        surroundings = _surroundings(settings, keys, recorder, master_digest)
+        await stack.enter_async_context(_running(recorder.ship_until_cancelled()))
+        await stack.enter_async_context(_running(asyncio.to_thread(tokens.preload)))
+        parts = ManagementParts(
+            keys=store,
+            ledger=store,
+            health={"database": store},
+            settings=settings,
+            master_digest=master_digest,
+            now=now,
+            metrics=metrics.render,
+            forget=keys.forget,
+        )
+        await stack.enter_async_context(_management(parts, layout))
+        processor = server.Processor(surroundings, _reporter(metrics, settings))
+        metrics.watch("extproc_exchanges_in_flight", "Exchanges in flight.", lambda: processor.in_flight)
+        await stack.enter_async_context(_processor(processor, settings, layout, worker))
+        logger.info("serving", extra={"processor": layout.processor_sockets[worker], "worker": worker})
+        await stop.wait()
+        logger.info("draining", extra={"in_flight": processor.in_flight})
+
+
+def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, master_digest: str) -> Surroundings:
+    return Surroundings(
+        keys=keys,
+        receipts=recorder,
+        routes=Routes(settings.deployments),
+        master_digest=master_digest,
+        credential=_credentials_of(SecretResolver()),
+        price=Prices(settings.deployments).price,
+        now=now,
+        event_id=event_id,
+        block_unpriced_models=settings.block_unpriced_models,
+        max_response_bytes=settings.max_response_bytes,
+        log_requester_ip=settings.log_requester_ip,
+    )
+
+
+def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header | None]:
+    def credential(deployment: Deployment) -> Header | None:
+        if deployment.credential is None:
+            return None
+        return registry.credential_header(
+            deployment.provider, resolver.resolve(deployment.credential).get_secret_value()
+        )
+
+    return credential
+
+
+def _reporter(metrics: Metrics, settings: Settings) -> Callable[[Outcome, int], None]:
+    """Counts and logs outcomes, under the configured name of the model that served them."""
+    names = {deployment.id: deployment.model_name for deployment in settings.deployments}
+
+    def report(outcome: Outcome, busy_nanoseconds: int) -> None:
+        name = names.get(outcome.receipt.model_id, "") if outcome.receipt else ""
+        metrics.observe(outcome, busy_nanoseconds, name)
+        exchanges.info("exchange", **exchange_line(outcome, busy_nanoseconds))
+
+    return report
+
+
+@contextlib.asynccontextmanager
+async def _processor(
+    processor: server.Processor, settings: Settings, layout: Layout, worker: int
+) -> AsyncIterator[None]:
+    path = layout.processor_sockets[worker]
+    _remove(path)
+    running = await server.start(processor, f"unix:{path}", settings.max_request_bytes)
+    try:
+        yield
+    finally:
+        await running.stop(layout.drain_seconds)
+        _remove(path)
+
+
+@contextlib.asynccontextmanager
+async def _management(parts: ManagementParts, layout: Layout) -> AsyncIterator[None]:
+    listening = _listen(layout.management_socket)
+    config = uvicorn.Config(
+        create_app(parts), log_config=None, access_log=False, server_header=False, lifespan="off", loop="none"
+    )
+    running = _QuietServer(config)
+    serving = asyncio.create_task(running.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        running.should_exit = True
+        await serving
+        listening.close()
+        _remove(layout.management_socket)
+
+
+class _QuietServer(uvicorn.Server):
+    """Signals are this module's: uvicorn would stop at once what must outlive the streams in flight."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def _listen(path: str) -> socket.socket:
+    """A listening Unix socket for the owner only: connections wait in it until they are accepted."""
+    _remove(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(path)
+    Path(path).chmod(0o600)
+    listening.listen(1024)
+    listening.setblocking(False)
+    return listening
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def _running(work: object) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

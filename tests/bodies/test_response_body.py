@@ -1,0 +1,165 @@
+"""What a response used, and what goes on to the client, whatever the chunking."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.bodies import response
+from extproc.bodies.response import EventStreamBody, OpaqueBody, PlainBody
+from extproc.model import Usage
+from extproc.pricing import tokens
+from extproc.providers import openai_chat
+
+USAGE = {"prompt_tokens": 8, "completion_tokens": 3, "total_tokens": 11}
+
+
+def chunk(**fields) -> bytes:
+    return json.dumps({"id": "chatcmpl-1", "model": "gpt-4o-2024-08-06"} | fields).encode()
+
+
+def delta(text: str, **fields) -> bytes:
+    return chunk(choices=[{"index": 0, "delta": {"content": text}}], **fields)
+
+
+def stream(*datas: bytes, end: bytes = b"\n") -> bytes:
+    return b"".join(b"data: " + data + end + end for data in datas)
+
+
+USAGE_EVENT = chunk(choices=[], usage=USAGE)
+TEXTS = [delta("Hello", usage=None), delta(' "usage": {', usage=None), delta(" [DONE]", usage=None)]
+FULL = stream(*TEXTS, USAGE_EVENT, b"[DONE]")
+HIDDEN = stream(*TEXTS, b"[DONE]")
+
+
+def run(body: response.ResponseBody, chunks: list[bytes]) -> bytes:
+    out = []
+    for piece in chunks:
+        passed = body.feed(piece)
+        out.append(piece if passed is None else passed)
+    out.append(body.flush())
+    return b"".join(out)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=40), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans())
+def test_any_chunking_gives_the_same_bytes_and_the_same_usage(places, end, hide):
+    full = stream(*TEXTS, USAGE_EVENT, b"[DONE]", end=end)
+    expected = stream(*TEXTS, b"[DONE]", end=end) if hide else full
+    body = EventStreamBody(openai_chat, hide_usage=hide)
+
+    assert run(body, cut(full, places)) == expected
+    assert body.usage == Usage(input_tokens=8, output_tokens=3)
+    assert (body.response_id, body.model) == ("chatcmpl-1", "gpt-4o-2024-08-06")
+    assert body.finished
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=20), st.integers(0, 10_000))
+def test_a_cut_stream_is_counted_the_same_whatever_the_chunking(places, length):
+    seen = HIDDEN[: length % len(HIDDEN)]
+    whole, pieces = (EventStreamBody(openai_chat, hide_usage=True) for _ in range(2))
+    run(whole, [seen])
+
+    run(pieces, cut(seen, places))
+
+    assert pieces.seen_tokens() == whole.seen_tokens()
+
+
+def test_a_stream_is_finished_as_soon_as_its_end_is_in_our_hands():
+    body = EventStreamBody(openai_chat, hide_usage=True)
+    body.feed(stream(TEXTS[0], USAGE_EVENT))
+    assert not body.finished
+
+    assert body.feed(stream(b"[DONE]")) is None
+    assert body.finished
+
+
+def test_half_an_end_is_held_back():
+    body = EventStreamBody(openai_chat, hide_usage=False)
+
+    assert body.feed(b"data: [DO") == b""
+    assert not body.finished
+    assert body.feed(b"NE]\n\n") == b"data: [DONE]\n\n"
+
+
+def test_the_common_chunk_is_passed_untouched_and_unparsed():
+    body = EventStreamBody(openai_chat, hide_usage=True)
+    body.feed(stream(TEXTS[0]))
+
+    assert body.feed(stream(b"not json at all")) is None
+    assert body.response_id == "chatcmpl-1"
+
+
+def test_a_client_that_asked_for_usage_sees_it():
+    body = EventStreamBody(openai_chat, hide_usage=False)
+
+    assert run(body, [FULL]) == FULL
+
+
+def test_usage_that_comes_with_text_is_never_hidden():
+    last = delta("bye", usage=USAGE)
+    body = EventStreamBody(openai_chat, hide_usage=True)
+
+    assert run(body, [stream(last)]) == stream(last)
+    assert body.usage == Usage(input_tokens=8, output_tokens=3)
+
+
+def test_a_long_stream_is_folded_so_that_memory_stays_bounded():
+    body = EventStreamBody(openai_chat, hide_usage=True)
+    event = stream(delta("word "))
+    count = 3 * response.KEPT_BYTES // len(event)
+    for _ in range(count):
+        body.feed(event)
+
+    assert body._kept_size <= response.KEPT_BYTES
+    assert body.seen_tokens() == pytest.approx(count, rel=0.02)
+
+
+def test_a_plain_response_is_passed_as_it_comes_and_read_at_its_end():
+    document = json.dumps(
+        {"id": "chatcmpl-2", "model": "m", "choices": [{"message": {"content": "hi"}}], "usage": USAGE}
+    ).encode()
+    body = PlainBody(openai_chat, 1_000)
+
+    assert [body.feed(document[:10]), body.feed(document[10:])] == [None, None]
+    assert not body.finished
+    assert body.flush() == b""
+
+    assert body.finished
+    assert (body.response_id, body.model, body.usage) == ("chatcmpl-2", "m", Usage(input_tokens=8, output_tokens=3))
+
+
+def test_a_plain_response_without_usage_is_counted_by_its_text():
+    body = PlainBody(openai_chat, 1_000)
+    body.feed(json.dumps({"choices": [{"message": {"content": "hello there"}}]}).encode())
+    body.flush()
+
+    assert body.usage is None
+    assert body.seen_tokens() == tokens.count("hello there")
+
+
+def test_a_response_over_the_limit_is_passed_unread_and_estimated_by_its_size():
+    body = PlainBody(openai_chat, 100)
+    for _ in range(10):
+        assert body.feed(b"x" * 40) is None
+    body.flush()
+
+    assert body.usage is None
+    assert body.seen_tokens() == 400 // response.BYTES_PER_TOKEN
+
+
+def test_an_opaque_response_is_never_looked_into():
+    body = OpaqueBody()
+
+    assert body.feed(b"\x1f\x8b" * 20) is None
+    assert body.flush() == b""
+    assert body.finished
+    assert (body.usage, body.seen_tokens()) == (None, 10)
