@@ -136,7 +136,7 @@ def _end_of_event(held: bytes, start: int, *, final: bool) -> int:
 def _data_of(raw: bytes) -> bytes:
     """The data of one event, by the rules for a line: a name, a colon, one space that does not count, a value."""
     lines = _LINE_END.split(raw)
-    if len(lines) == 3 and lines[0].startswith(b"data: "):
+    if len(lines) == 3 and not lines[1] and lines[0].startswith(b"data: "):
         return lines[0][6:]
     values = []
     for line in lines:
