@@ -1,0 +1,48 @@
+"""The floor: a processor on the same stack that reads every message and changes nothing.
+
+Run as a process: `python -m benchmarks.noop unix:/PATH`. As llm-extproc it is `grpc.aio` on uvloop, decodes and encodes
+with the upb classes that the codec derives, and is asked by Envoy for the same messages (request BUFFERED, response
+STREAMED). What llm-extproc costs above it is what llm-extproc does, not what the stack does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import uvloop
+from grpc import aio
+
+from extproc.codec import wire
+
+
+async def process(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
+    """Answer each message of one exchange with "go on, unchanged"."""
+    async for message in messages:
+        response = wire.ProcessingResponse()
+        getattr(response, message.WhichOneof("request")).SetInParent()
+        yield response
+
+
+async def main(address: str) -> None:
+    server = aio.server(options=[("grpc.max_concurrent_streams", 100_000), ("grpc.so_reuseport", 0)])
+    handler = grpc.stream_stream_rpc_method_handler(
+        process,
+        request_deserializer=wire.ProcessingRequest.FromString,
+        response_serializer=wire.ProcessingResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(wire.SERVICE, {wire.METHOD: handler}),))
+    server.add_insecure_port(address)
+    await server.start()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    await server.stop(1)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))
