@@ -1,0 +1,86 @@
+"""How long a key lives, and when a budget begins anew: durations and the calendar, in UTC.
+
+A duration is `<count><unit>` with a unit of the table below, read as a whole (LiteLLM's pattern is not anchored, so
+its `1h30m` means an hour). Budget windows follow the calendar as LiteLLM's do: a day ends at midnight, seven days with
+Sunday, thirty days or a month with the month. Two of LiteLLM's slips are not copied: `48h` ends at a multiple of 48
+hours, not at the next midnight, and `2mo` is two months, not an error.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from extproc.model import UnixMs
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "mo": 2_592_000}
+_GRAMMAR = re.compile(r"([0-9]{1,10})(s|m|h|d|w|mo)", re.ASCII)
+#: LiteLLM's words for common budget windows.
+_WORDS = {"hourly": "1h", "daily": "24h", "weekly": "7d", "monthly": "30d"}
+_MONTH_LIKE_DAYS = 30
+#: A longer one is a slip of the pen, and would leave the calendar.
+_LONGEST_SECONDS = 100 * 366 * 86_400
+
+
+class Duration(msgspec.Struct, frozen=True):
+    """A count, at least 1, of one of the units `s m h d w mo`."""
+
+    count: int
+    unit: str
+
+
+def parse(text: str) -> Duration:
+    """Read `30d`, `12h`, `1mo`, or a word such as `daily`. Raises `ValueError` with a sentence for a person."""
+    found = _GRAMMAR.fullmatch(_WORDS.get(text, text))
+    if found is None:
+        raise ValueError("a duration is a whole number and one of s, m, h, d, w or mo, such as 30d")
+    duration = Duration(int(found[1]), found[2])
+    if duration.count == 0:
+        raise ValueError("a duration must be longer than nothing")
+    if duration.count * _SECONDS[duration.unit] > _LONGEST_SECONDS:
+        raise ValueError("a duration may not be longer than 100 years")
+    return duration
+
+
+def expiry(duration: Duration, now: UnixMs) -> UnixMs:
+    """The moment one duration after `now`. A month is a calendar month, cut to that month's last day."""
+    if duration.unit != "mo":
+        return now + duration.count * _SECONDS[duration.unit] * 1_000
+    moment = _datetime(now)
+    first = _months_after(_midnight(moment).replace(day=1), duration.count)
+    last_day = (_months_after(first, 1) - timedelta(days=1)).day
+    return now + _unix_ms(first.replace(day=min(moment.day, last_day))) - _unix_ms(_midnight(moment))
+
+
+def next_reset(duration: Duration, now: UnixMs) -> UnixMs:
+    """When the budget window that `now` lies in ends; always later than `now`."""
+    count, unit = duration.count, duration.unit
+    if unit in {"s", "m", "h"}:
+        length = count * _SECONDS[unit] * 1_000
+        return (now // length + 1) * length
+    midnight = _midnight(_datetime(now))
+    days = count * 7 if unit == "w" else count
+    if unit == "mo" or days == _MONTH_LIKE_DAYS:
+        return _unix_ms(_months_after(midnight.replace(day=1), count if unit == "mo" else 1))
+    if days == 7:
+        return _unix_ms(midnight + timedelta(days=7 - midnight.weekday()))
+    return _unix_ms(midnight + timedelta(days=days))
+
+
+def _datetime(moment: UnixMs) -> datetime:
+    return datetime.fromtimestamp(moment // 1_000, UTC)
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _months_after(first_of_month: datetime, months: int) -> datetime:
+    years, month = divmod(first_of_month.month - 1 + months, 12)
+    return first_of_month.replace(year=first_of_month.year + years, month=month + 1)
+
+
+def _unix_ms(moment: datetime) -> UnixMs:
+    return int(moment.timestamp()) * 1_000
