@@ -1,0 +1,39 @@
+"""Keys and the ledger in one SQL database: SQLite where the program stands alone, the same queries elsewhere.
+
+SQLAlchemy Core throughout, without its ORM. The tables are in `tables.py`, their history in `migrations/`, transactions
+and outages in `sql_database.py`, the queries in `sql_keys.py` and `sql_ledger.py`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from extproc.stores.sql_database import Database
+from extproc.stores.sql_keys import SqlKeys
+from extproc.stores.sql_ledger import SqlLedger
+from extproc.stores.tables import keys
+
+
+class SqlStore(SqlKeys, SqlLedger):
+    """A `KeyAdmin`, a `Ledger` and a `Health`."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._database = database
+
+    @classmethod
+    async def open(cls, url: str) -> SqlStore:
+        """Open `sqlite+aiosqlite:///PATH` (made where it is missing) and bring its tables up to date.
+
+        Raises `StoreUnavailable` where it cannot be opened, `ConfigError` where its tables are newer than this program.
+        """
+        return cls(await Database.open(url))
+
+    async def ping(self) -> None:
+        """Read from a table: a statement without one would be answered without the database's file."""
+        async with self._database.reading() as connection:
+            await connection.execute(select(keys.c.digest).limit(1))
+
+    async def close(self) -> None:
+        """Close every connection. What is asked afterwards raises `StoreUnavailable`."""
+        await self._database.close()
