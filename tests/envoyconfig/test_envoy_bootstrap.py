@@ -1,0 +1,39 @@
+"""The frame of the bootstrap."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from renderings import EXAMPLES
+
+from extproc.envoyconfig import bootstrap, render, typed
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return render(*EXAMPLES["embedded"])
+
+
+def test_the_rendering_is_json_and_always_the_same(rendered):
+    assert json.loads(json.dumps(rendered)) == rendered == render(*EXAMPLES["embedded"])
+
+
+def test_the_admin_interface_is_a_socket_for_its_owner(rendered):
+    assert rendered["admin"]["address"] == {"pipe": {"path": "/var/lib/llm-extproc/admin.sock", "mode": 0o600}}
+
+
+def test_streams_of_the_processor_end_without_a_reset(rendered):
+    layer = rendered["layered_runtime"]["layers"][0]["static_layer"]
+
+    assert layer["envoy.reloadable_features.ext_proc_graceful_grpc_close"] is True
+
+
+def test_the_number_of_connections_is_bounded(rendered):
+    monitor = rendered["overload_manager"]["resource_monitors"][0]["typed_config"]
+
+    assert int(monitor["max_active_downstream_connections"]) == bootstrap.MAX_CONNECTIONS
+
+
+def test_owners_only_means_no_group_and_no_others():
+    assert typed.OWNER_ONLY & 0o077 == 0
