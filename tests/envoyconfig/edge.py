@@ -62,11 +62,15 @@ class TinyProcessor:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.decide: Callable[[Event], Reply] = choose("provider")
+        #: The event at which it closes the stream cleanly and says nothing.
+        self.leave_at: type[Event] | None = None
 
     async def process(self, _: object, context: Any) -> None:
         while (message := await context.read()) is not aio.EOF:
             event = codec.decode(message)
             self.events.append(event)
+            if type(event) is self.leave_at:
+                return
             await context.write(codec.encode(event, self.decide(event)))
 
     @asynccontextmanager
@@ -154,7 +158,7 @@ class Edge(msgspec.Struct):
     def reset(self) -> Self:
         """Nothing remembered, nothing told."""
         self.processor.events.clear()
-        self.processor.decide = choose("provider")
+        self.processor.decide, self.processor.leave_at = choose("provider"), None
         for server in (self.provider, self.tls_provider, self.management):
             server.seen.clear()
             server.headers = [(b"content-type", b"application/json")]

@@ -261,6 +261,27 @@ async def test_the_access_log_has_neither_query_nor_body_and_joins_by_request_id
     assert "sk-secret" not in edge.envoy.log()
 
 
+@pytest.mark.parametrize("event", [RequestHeaders, RequestBody])
+async def test_a_processor_that_leaves_without_a_verdict_lets_nothing_reach_a_provider(edge, client, event):
+    """Envoy takes a clean close for consent; the route table does not."""
+    edge.processor.leave_at = event
+
+    response = await client.post(CHAT, content=BODY)
+
+    assert response.status_code == 503
+    assert nothing_reached_a_provider(edge)
+
+
+async def test_a_processor_that_fails_lets_nothing_pass(edge, client):
+    def decide(_: Event):
+        raise RuntimeError("on purpose")
+
+    edge.processor.decide = decide
+
+    assert (await client.post(CHAT, content=BODY)).status_code == 503
+    assert nothing_reached_a_provider(edge)
+
+
 async def test_nothing_passes_while_the_processor_is_not_there(tmp_path):
     provider = RecordingServer()
     with tempfile.TemporaryDirectory(prefix="edge-") as directory:
