@@ -1,0 +1,49 @@
+"""The application, put together from its routers."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
+
+from extproc import __version__
+from extproc.management import documentation, errors, health, keys, models, spend
+from extproc.management.parts import ManagementParts
+from extproc.management.shell import Shell
+
+_DESCRIPTION = """
+LiteLLM's management API for llm-extproc: virtual keys, spend, models and health.
+
+Send the master key, or a virtual key where it may look at itself, as `Authorization: Bearer sk-…`.
+Errors are `{"error": {"message", "type", "param", "code"}}`; a request that does not fit its schema is a 422.
+"""
+#: For the documentation; `authentication.py` reads the header itself, and others too.
+_BEARER = HTTPBearer(auto_error=False, scheme_name="API key", description="The master key, or a virtual key")
+
+
+def create_app(parts: ManagementParts) -> FastAPI:
+    """The management API over these parts. It needs no lifespan: the parts are opened and closed by their owner."""
+    app = FastAPI(
+        title="llm-extproc",
+        summary="Management API",
+        description=_DESCRIPTION,
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    for router in (
+        keys.administration,
+        keys.reading,
+        spend.administration,
+        spend.reading,
+        models.router,
+        health.reading,
+    ):
+        app.include_router(router, dependencies=[Depends(_BEARER)])
+    for router in (health.public, documentation.router):
+        app.include_router(router)
+    errors.install(app)
+    app.add_middleware(Shell)
+    return app

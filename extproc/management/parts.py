@@ -1,0 +1,51 @@
+"""What the management API is made of: handed in by the composition root, reached by every endpoint."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import msgspec
+from fastapi import Depends, Request
+
+from extproc.model import UnixMs
+from extproc.settings.model import Settings
+from extproc.stores.contract import Health, KeyAdmin, Ledger
+
+
+def generate_key() -> str:
+    """A new virtual key: `sk-` and 256 random bits."""
+    return "sk-" + secrets.token_urlsafe(32)
+
+
+class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
+    """`master_digest` is the digest of the master key; `metrics` gives the Prometheus text.
+
+    `health` names what must answer for the gateway to be ready; `database` is the one LiteLLM's clients know.
+    `forget` tells every cache that the key of a digest has changed.
+    """
+
+    keys: KeyAdmin
+    ledger: Ledger
+    health: Mapping[str, Health]
+    settings: Settings
+    master_digest: str
+    now: Callable[[], UnixMs]
+    metrics: Callable[[], bytes]
+    forget: Callable[[str], None]
+    new_key: Callable[[], str] = generate_key
+
+
+def parts_of(request: Request) -> ManagementParts:
+    """The parts of the application that a request came to."""
+    parts: ManagementParts = request.app.state.parts
+    return parts
+
+
+async def _parts(request: Request) -> ManagementParts:
+    """As a coroutine, for FastAPI runs a plain function in a thread."""
+    return parts_of(request)
+
+
+Parts = Annotated[ManagementParts, Depends(_parts)]

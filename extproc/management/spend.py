@@ -1,0 +1,128 @@
+"""`/spend/…`: what was spent, from the ledger.
+
+A virtual key sees its own rows only. Rows are made and encoded in a thread, for exchanges run on the same loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from extproc.management import rows
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.documentation import ERRORS
+from extproc.management.errors import NOT_YOUR_KEY, Refused, bad_request
+from extproc.management.money import to_dollars
+from extproc.management.parts import Parts
+from extproc.management.schemas import AskedKey, Id
+from extproc.management.spend_rows import SpendRow, day_row, spend_row
+from extproc.model import Key, UnixMs
+from extproc.policy import credentials
+from extproc.stores.contract import SpendFilter
+
+T = TypeVar("T")
+
+administration = APIRouter(route_class=AdminRoute, tags=["spend"], responses=ERRORS)
+reading = APIRouter(route_class=AnyKeyRoute, tags=["spend"], responses=ERRORS)
+
+MOST_ROWS = 10_000
+_DAY = timedelta(days=1)
+_MOMENT = timedelta(milliseconds=1)
+
+
+class SpendQuery(BaseModel):
+    """Which exchanges are wanted. `request_id` is the provider's response id, our call id or our event id."""
+
+    api_key: Annotated[AskedKey, Field(description="A raw key or its digest.")] = None
+    user_id: Id = None
+    request_id: Id = None
+    start_date: Annotated[Id, Field(description="The first day (UTC), or a moment in ISO 8601.")] = None
+    end_date: Annotated[Id, Field(description="The last day (UTC), which counts whole, or a moment.")] = None
+    summarize: Annotated[bool, Field(description="With dates: a sum per day instead of the rows.")] = True
+    limit: Annotated[int, Field(ge=1, le=MOST_ROWS, description="The most rows to show, the newest first.")] = 1_000
+
+
+@reading.get(
+    "/spend/logs",
+    summary="Exchanges and what they cost",
+    response_model=None,
+    responses={
+        200: {
+            "model": list[SpendRow] | list[dict[str, Any]],
+            "description": "Rows; with dates, a sum per day. `x-extproc-more: true` where the limit cut rows off.",
+        }
+    },
+)
+async def logs(parts: Parts, caller: Caller, query: Annotated[SpendQuery, Query()]) -> Response:
+    """Without dates: rows, the newest first. With dates: one object per UTC day, unless `summarize` is false."""
+    wanted = SpendFilter(
+        key_digest=_visible_digest(query.api_key, caller),
+        user_id=query.user_id,
+        request_id=query.request_id,
+        since=_start(query.start_date),
+        before=_end(query.end_date),
+    )
+    if wanted.since is not None and wanted.before is not None and wanted.before <= wanted.since:
+        raise bad_request("end_date is before start_date.", "end_date")
+    if query.summarize and (wanted.since is not None or wanted.before is not None):
+        return await _json(await parts.ledger.by_day(wanted), day_row)
+    found = await parts.ledger.rows(wanted, limit=query.limit + 1)
+    response = await _json(found[: query.limit], spend_row)
+    if len(found) > query.limit:
+        response.headers["x-extproc-more"] = "true"
+    return response
+
+
+@administration.get("/spend/keys", response_model=list[rows.KeySpendRow], summary="Keys, the dearest first")
+async def by_key(parts: Parts, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 1_000) -> Any:
+    """Each key with its spend, and with all that was ever booked on it."""
+    now = parts.now()
+    found = await parts.ledger.by_key(limit=limit)
+    return [{**rows.row(one.key, now), "total_spend": to_dollars(one.spend)} for one in found]
+
+
+def _visible_digest(api_key: str | None, caller: Key) -> str | None:
+    """Whose rows the caller gets to see: its own, or for the administrator those it asks for."""
+    asked = credentials.digest(api_key) if api_key and api_key.startswith("sk-") else api_key
+    if is_admin(caller):
+        return asked
+    if asked not in {None, caller.digest}:
+        raise Refused(NOT_YOUR_KEY)
+    return caller.digest
+
+
+def _start(text: str | None) -> UnixMs | None:
+    return None if text is None else _unix_ms(text, "start_date", _DAY * 0, _DAY * 0)
+
+
+def _end(text: str | None) -> UnixMs | None:
+    """The first moment that no longer counts."""
+    return None if text is None else _unix_ms(text, "end_date", _DAY, _MOMENT)
+
+
+def _unix_ms(text: str, param: str, after_day: timedelta, after_moment: timedelta) -> UnixMs:
+    try:
+        moment, after = _moment(text, after_day, after_moment)
+        return int((moment + after - datetime.fromtimestamp(0, UTC)) / _MOMENT)
+    except (ValueError, OverflowError):
+        raise bad_request(f"Invalid date format for {param}. Expected: YYYY-MM-DD", param) from None
+
+
+def _moment(text: str, after_day: timedelta, after_moment: timedelta) -> tuple[datetime, timedelta]:
+    """A day begins at midnight UTC; a moment without an offset is in UTC."""
+    if len(text) <= len("2026-11-23"):
+        day = date.fromisoformat(text)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC), after_day
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)), after_moment
+
+
+async def _json(found: Sequence[T], shown: Callable[[T], dict[str, Any]]) -> Response:
+    content = await asyncio.to_thread(lambda: msgspec.json.encode([shown(one) for one in found]))
+    return Response(content, media_type="application/json")

@@ -1,0 +1,133 @@
+"""Who may do what, decided before anything of a body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from extproc.management import authentication
+
+PUBLIC = {
+    "/health/liveliness",
+    "/health/liveness",
+    "/health/readiness",
+    "/docs",
+    "/docs/assets/start.js",
+    "/openapi.json",
+}
+ANY_KEY = {"/key/info", "/spend/logs", "/v1/models", "/models", "/v1/models/gpt-4o", "/health", "/metrics"}
+READS = {"/key/list", "/spend/keys"}
+WRITES = {"/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock"}
+
+REFUSED = {
+    "": ("auth_error", "Authentication Error, No api key passed in."),
+    "Bearer ": (
+        "auth_error", "Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix."
+    ),
+    "sk-raw-0123456789": (
+        "auth_error", "Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix."
+    ),
+    "Bearer " + "f" * 64: (
+        "auth_error", "LiteLLM Virtual Key expected. Received=ffff****ffff, expected to start with 'sk-'."
+    ),
+    "Bearer sk-unknown-0123456789": ("token_not_found_in_db", "Authentication Error, Invalid API key provided."),
+}  # fmt: skip
+
+
+def request(client, path: str, **kwargs):
+    return client.request("POST" if path in WRITES else "GET", path, **kwargs)
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC))
+async def test_some_paths_are_open_to_anyone(gateway, path):
+    async with gateway.caller(None) as nobody:
+        assert (await nobody.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", sorted(ANY_KEY | READS | WRITES))
+@pytest.mark.parametrize("authorization", REFUSED)
+async def test_every_other_path_refuses_who_has_no_valid_key(gateway, path, authorization):
+    kind, message = REFUSED[authorization]
+    async with gateway.caller(None) as nobody:
+        headers = {"authorization": authorization} if authorization else {}
+        response = await request(nobody, path, headers=headers)
+
+    assert response.status_code == 401
+    assert (response.json()["error"]["type"], response.json()["error"]["message"]) == (kind, message)
+
+
+@pytest.mark.parametrize("path", sorted(READS | WRITES))
+async def test_a_virtual_key_changes_nothing_and_lists_nothing(gateway, path):
+    made = await gateway.generate()
+    async with gateway.caller(made["key"]) as owner:
+        response = await request(owner, path)
+
+    assert (response.status_code, response.json()["error"]["type"]) == (401, "auth_error")
+    assert response.json()["error"]["message"].startswith(
+        "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route=" + path
+    )
+
+
+@pytest.mark.parametrize("path", sorted(ANY_KEY))
+async def test_every_valid_key_may_read_what_is_its_own(gateway, path):
+    made = await gateway.generate()
+    async with gateway.caller(made["key"]) as owner:
+        assert (await owner.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", sorted(ANY_KEY))
+async def test_an_expired_key_is_refused_from_the_millisecond_of_its_expiry(gateway, path):
+    made = await gateway.generate(duration="10s")
+    async with gateway.caller(made["key"]) as owner:
+        gateway.now += 9_999
+        assert (await owner.get(path)).status_code == 200
+        gateway.now += 1
+        response = await owner.get(path)
+
+    body = response.json()["error"]
+    assert (response.status_code, body["type"], body["param"]) == (401, "expired_key", made["key_name"])
+    assert made["token"] not in response.text
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key", "x-litellm-api-key", "x-goog-api-key"])
+async def test_a_key_may_come_in_the_headers_of_other_sdks_but_only_once(gateway, header):
+    made = await gateway.generate()
+    async with gateway.caller(None) as client:
+        assert (await client.get("/key/info", headers={header: made["key"]})).status_code == 200
+        both = {header: made["key"], "authorization": f"Bearer {made['key']}"}
+        assert (await client.get("/key/info", headers=both)).status_code == 401
+
+
+async def test_a_stranger_is_refused_before_the_body_is_read(gateway):
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield b"x"
+
+    async with gateway.caller("sk-unknown-0123456789") as stranger:
+        response = await stranger.post("/key/generate", content=body(), headers={"content-type": "application/json"})
+
+    assert (response.status_code, read) == (401, [])
+
+
+async def test_a_body_that_never_ends_is_given_up(gateway, monkeypatch):
+    monkeypatch.setattr(authentication, "_SECONDS", 0.05)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with gateway.caller() as admin:
+        response = await admin.post("/key/generate", content=body(), headers={"content-type": "application/json"})
+
+    assert response.status_code == 408
+
+
+async def test_every_path_of_the_documentation_is_in_the_tables_above(gateway):
+    documented = {re.sub(r"\{.*\}", "gpt-4o", path) for path in gateway.app.openapi()["paths"]}
+
+    assert documented <= PUBLIC | ANY_KEY | READS | WRITES
