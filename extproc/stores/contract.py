@@ -52,7 +52,8 @@ class KeyAdmin(KeyStore, Protocol):
     async def update(self, digest: str, changes: Mapping[str, Any]) -> Key | None:
         """Set the named fields of `Key`, in one transaction; the new key, or `None` where there is none.
 
-        Raises `AlreadyExists` for a taken alias. `spend` may be set; concurrent bookings are not lost.
+        Raises `AlreadyExists` for a taken alias. `spend` may be set; concurrent bookings are not lost. `fields` is
+        merged name by name, and `None` takes a name away.
         """
         ...
 

@@ -39,6 +39,8 @@ from extproc.stores.tables import keys, ledger
 #: The largest whole number that every reader of JSON keeps; nine million dollars in nanos.
 LARGEST = 2**53 - 1
 _LARGEST_SUM = 2**63 - 1
+#: Rows are made on the loop that also serves exchanges: so many at a time, in milliseconds.
+_SLICE = 100
 _DAY_MS = 86_400_000
 _FIELDS = tuple(name for name in Receipt.__struct_fields__ if name != "usage")
 #: `INSERT … ON CONFLICT` is spelled alike in both, but SQLAlchemy has it in the dialects only.
@@ -73,15 +75,15 @@ class SqlLedger:
         self._database = database
 
     async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> int:
-        distinct = {receipt.event_id: receipt for receipt in reversed(receipts)}
+        distinct = [*{receipt.event_id: receipt for receipt in reversed(receipts)}.values()]
         if not distinct:
             return 0
-        rows = [_to_row(receipt, now) for receipt in distinct.values()]
-        insert = _INSERTS[self._database.dialect](ledger).on_conflict_do_nothing(index_elements=[ledger.c.event_id])
+        new: list[dict[str, Any]] = []
         async with self._database.writing() as connection:
-            result = await connection.execute(insert.returning(ledger.c.event_id), rows)
-            new = set(result.scalars())
-            await _add_spend(connection, [row for row in rows if row["event_id"] in new])
+            for start in range(0, len(distinct), _SLICE):
+                rows = [_to_row(receipt, now) for receipt in distinct[start : start + _SLICE]]
+                new += await self._insert(connection, rows)
+            await _add_spend(connection, new)
         return len(new)
 
     async def rows(self, wanted: SpendFilter, *, limit: int) -> tuple[LedgerRow, ...]:
@@ -104,6 +106,12 @@ class SqlLedger:
         async with self._database.reading() as connection:
             found = (await connection.execute(statement)).mappings().all()
         return _days(found)
+
+    async def _insert(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of the rows that were not there yet."""
+        insert = _INSERTS[self._database.dialect](ledger).on_conflict_do_nothing(index_elements=[ledger.c.event_id])
+        inserted = set((await connection.execute(insert.returning(ledger.c.event_id), rows)).scalars())
+        return [row for row in rows if row["event_id"] in inserted]
 
 
 async def _add_spend(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
@@ -144,6 +152,8 @@ def _to_row(receipt: Receipt, now: UnixMs) -> dict[str, Any]:
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, int) and not isinstance(value, bool):
         return max(-LARGEST, min(value, LARGEST))
