@@ -16,10 +16,8 @@ from extproc.management.schemas import FurtherFields
 from extproc.model import Key, UnixMs
 
 
-class KeyInfo(FurtherFields):
-    """Every column of a key but its digest."""
-
-    model_config = ConfigDict(extra="forbid")
+class Columns(BaseModel):
+    """What most people look for. pydantic shows the fields of the last base first."""
 
     key_name: str
     key_alias: str | None
@@ -48,24 +46,33 @@ class KeyInfo(FurtherFields):
     litellm_budget_table: dict[str, Any] | None = None
 
 
+class KeyInfo(FurtherFields, Columns):
+    """Every column of a key but its digest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Named(BaseModel):
+    """The key itself, or what the request named it by."""
+
+    key: str
+
+
 class KeyRow(KeyInfo):
     """A key with its digest, which LiteLLM calls its token."""
 
     token: str
 
 
-class GeneratedKey(KeyRow):
+class GeneratedKey(KeyRow, Named):
     """A new key. `key` is shown here and never again."""
 
-    key: str
     token_id: str
     duration: str | None = None
 
 
-class UpdatedKey(KeyRow):
+class UpdatedKey(KeyRow, Named):
     """A changed key; `key` is what the request named it by."""
-
-    key: str
 
 
 class ShownKey(BaseModel):

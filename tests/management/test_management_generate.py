@@ -57,6 +57,7 @@ async def test_the_answer_has_every_column_and_matches_its_schema(admin):
 
     rows.GeneratedKey.model_validate(body)
     assert body.keys() == rows.GeneratedKey.model_fields.keys()
+    assert [*body][:2] == ["key", "key_name"]
     assert body["token"] == body["token_id"] == hashlib.sha256(body["key"].encode()).hexdigest()
     assert {name: body[name] for name in ("team_id", "rpm_limit", "tpm_limit", "spend", "created_by")} == {
         "team_id": "team-engineering", "rpm_limit": 100, "tpm_limit": 100_000, "spend": 0.0,
