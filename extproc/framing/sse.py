@@ -26,6 +26,7 @@ _LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 #: How much of what was searched without success may be the beginning of a blank line.
 _SEAM = 3
+_CR, _LF = b"\r\n"
 
 
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
@@ -59,42 +60,36 @@ class SseFramer:
         """The events completed by a chunk."""
         if self._given_up:
             return self._skip(chunk)
-        if not chunk:
-            return []
-        self._held.append(chunk)
-        self._held_size += len(chunk)
-        events = self._cut() if _BLANK_LINE.search(self._seam + chunk) or len(self._held) == 1 else []
+        if self._held and not _BLANK_LINE.search(self._seam + chunk):
+            events, rest = [], chunk
+        else:
+            events, rest = self._cut(self._take() + chunk)
+            self._seam = b""
+        if rest:
+            self._hold(rest)
         if self._held_size > self._limit:
             self._given_up = True
             events.append(SseEvent(self._take(), b""))
-        elif self._held:
-            self._seam = (self._seam + chunk)[-_SEAM:]
         return events
 
     def flush(self) -> list[SseEvent]:
         """The stream is over: what is still held, as it is."""
-        events = self._cut(final=True)
-        if self._held:
-            rest = self._take()
+        events, rest = self._cut(self._take(), final=True)
+        if rest:
             events.append(SseEvent(rest, self._data(rest)))
         self._given_up = False
         return events
 
-    def _cut(self, *, final: bool = False) -> list[SseEvent]:
-        """Take every complete event out of what is held."""
-        held = self._take(keep_seam=True)
+    def _cut(self, held: bytes, *, final: bool = False) -> tuple[list[SseEvent], bytes]:
+        """Every complete event, and the beginning of the next one."""
+        find_end = _end_of_event if b"\r" in held else _end_of_plain_event
         events = []
         start = 0
-        while (end := _end_of_event(held, start, final=final)) > start:
+        while start < len(held) and (end := find_end(held, start, final)) > start:
             raw = held[start:end]
             events.append(SseEvent(raw, self._data(raw)))
             start = end
-        if start:
-            self._seam = b""
-        if start < len(held):
-            self._held.append(held[start:])
-            self._held_size = len(held) - start
-        return events
+        return events, held[start:]
 
     def _skip(self, chunk: bytes) -> list[SseEvent]:
         """Pass on what belongs to an event that was given up, and go on behind it."""
@@ -108,12 +103,16 @@ class SseFramer:
         skipped = [SseEvent(chunk[:end], b"")] if end else []
         return skipped + self.feed(chunk[end:])
 
-    def _take(self, *, keep_seam: bool = False) -> bytes:
-        held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+    def _hold(self, rest: bytes) -> None:
+        self._held.append(rest)
+        self._held_size += len(rest)
+        self._seam = (self._seam + rest)[-_SEAM:] if len(rest) < _SEAM else rest[-_SEAM:]
+
+    def _take(self) -> bytes:
+        """What is held; the seam stays, for an event that is given up."""
+        held = b"".join(self._held)
         self._held.clear()
         self._held_size = 0
-        if not keep_seam:
-            self._seam = held[-_SEAM:]
         return held
 
     def _data(self, raw: bytes) -> bytes:
@@ -123,23 +122,29 @@ class SseFramer:
         return _data_of(raw)
 
 
-def _end_of_event(held: bytes, start: int, *, final: bool) -> int:
+def _end_of_event(held: bytes, start: int, final: bool) -> int:
     """Where the event at `start` ends, or `start` where its end has not arrived."""
-    leading = _LINE_END.match(held, start)
-    match = leading or _BLANK_LINE.search(held, start)
+    match = _LINE_END.match(held, start) or _BLANK_LINE.search(held, start)
     if match is None:
         return start
     end = match.end()
-    return start if end == len(held) and held[end - 1] == 0x0D and not final else end
+    return start if end == len(held) and held[end - 1] == _CR and not final else end
+
+
+def _end_of_plain_event(held: bytes, start: int, _: bool) -> int:
+    """The same for bytes without carriage returns, as nearly every provider sends them."""
+    if held[start] == _LF:
+        return start + 1
+    blank = held.find(b"\n\n", start)
+    return start if blank < 0 else blank + 2
 
 
 def _data_of(raw: bytes) -> bytes:
     """The data of one event, by the rules for a line: a name, a colon, one space that does not count, a value."""
-    lines = _LINE_END.split(raw)
-    if len(lines) == 3 and not lines[1] and lines[0].startswith(b"data: "):
-        return lines[0][6:]
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return raw[6:-2]
     values = []
-    for line in lines:
+    for line in _LINE_END.split(raw):
         name, _, value = line.partition(b":")
         if name == b"data":
             values.append(value.removeprefix(b" "))

@@ -22,9 +22,11 @@ from typing import Any
 import msgspec
 import tiktoken
 
-#: Texts up to this many characters are counted exactly; of longer ones this many characters are sampled.
+#: Texts up to this many characters are counted exactly.
 EXACT_CHARACTERS = 64 * 1024
-_SAMPLES = 16
+#: Of longer texts, this many pieces of this many characters are, evenly spread over the whole.
+SAMPLES = 16
+SAMPLE_CHARACTERS = 1024
 
 #: What surrounds each message and what primes the answer (OpenAI cookbook, "How to count tokens with tiktoken").
 MESSAGE_TOKENS = 3
@@ -63,10 +65,10 @@ def count(text: str) -> int:
     """Tokens of a text. Names of special tokens are counted as the text they are."""
     if len(text) <= EXACT_CHARACTERS:
         return len(_encoding().encode_ordinary(text))
-    size = EXACT_CHARACTERS // _SAMPLES
-    step = (len(text) - size) // (_SAMPLES - 1)
-    sampled = sum(len(_encoding().encode_ordinary(text[i * step : i * step + size])) for i in range(_SAMPLES))
-    return sampled * len(text) // EXACT_CHARACTERS
+    step = (len(text) - SAMPLE_CHARACTERS) // (SAMPLES - 1)
+    starts = range(0, step * SAMPLES, step)
+    sampled = sum(len(_encoding().encode_ordinary(text[start : start + SAMPLE_CHARACTERS])) for start in starts)
+    return sampled * len(text) // (SAMPLES * SAMPLE_CHARACTERS)
 
 
 def count_prompt(texts: Iterable[bytes]) -> int:

@@ -30,6 +30,8 @@ _ABSENT = Raw(b"null")
 MAX_TOKENS = 10**9
 Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 
+MAX_NAME_LENGTH = 256
+
 T = TypeVar("T")
 
 
@@ -110,8 +112,8 @@ def read(payload: bytes, *, completion_tokens: bool) -> Reading:
     usage = _usage(top.usage, completion_tokens=completion_tokens)
     choices = _decoded(_choices, top.choices)
     return Reading(
-        response_id=top.id if isinstance(top.id, str) else "",
-        model=top.model if isinstance(top.model, str) else "",
+        response_id=_name(top.id),
+        model=_name(top.model),
         usage=usage,
         usage_only=usage is not None and choices == [],
         text="".join(_text(choice) for choice in choices or ()),
@@ -123,6 +125,11 @@ def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _name(value: object) -> str:
+    """Identifiers are kept in receipts and caches, so a provider's endless one is none."""
+    return value if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH else ""
 
 
 def _usage(raw: Raw, *, completion_tokens: bool) -> Usage | None:

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 APIS = {api.NAME: api for api in registry.APIS}
 CASES = sorted(path.parent for path in FIXTURES.glob("*/*/expected.toml"))
 STREAMS = [case for case in CASES if (case / "stream.sse").exists()]
-REQUESTS = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "openai_chat": {"messages": [{"role": "user", "content": "hi"}]},
     "openai_completions": {"prompt": "hi"},
     "openai_embeddings": {"input": ["hi"]},

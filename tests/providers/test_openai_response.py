@@ -33,6 +33,12 @@ def test_identity_of_the_wrong_type_is_ignored():
     assert openai_response.read(b'{"id":5,"model":{}}', completion_tokens=True) == Reading()
 
 
+def test_an_endless_name_is_ignored():
+    payload = json.dumps({"id": "i" * 257, "model": "m" * 256}).encode()
+
+    assert openai_response.read(payload, completion_tokens=True) == Reading(model="m" * 256)
+
+
 def test_odd_choices_do_not_cost_the_usage_beside_them():
     payload = b'{"choices":"odd","usage":{"prompt_tokens":1,"completion_tokens":2}}'
 

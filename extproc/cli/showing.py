@@ -1,0 +1,142 @@
+"""The commands that print and end: `check-config` and `render envoy`.
+
+What they print is for people on a terminal and for machines elsewhere; secrets are shown by reference, never by value.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from extproc.cli.options import (
+    DEFAULT_DATA_DIR,
+    EVERYWHERE,
+    AsJson,
+    Config,
+    DataDir,
+    HttpPort,
+    HttpsAddress,
+    HttpsPort,
+    Strict,
+)
+
+if TYPE_CHECKING:
+    from extproc.model import Deployment, SecretRef
+    from extproc.secrets import SecretResolver
+    from extproc.settings.model import Settings
+
+#: Exit code of `check-config --strict` for a reference that cannot be resolved here.
+UNAVAILABLE_CODE = 1
+_COLUMNS = ("model", "provider", "provider model", "api base", "credential", "state")
+
+
+class Format(StrEnum):
+    """How a document is printed."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+def check_config(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="LiteLLM's config.yaml.")],
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a configuration and show what it says. No secret's value is printed, no provider is asked.
+
+    Ends with 0 if the file is valid, with 2 if it is not. With --strict, unknown settings are invalid, and a secret
+    that is not available here ends it with 1.
+    """
+    from extproc import settings
+    from extproc.secrets import SecretResolver
+
+    loaded = settings.load(file, strict=strict)
+    report = _report(loaded, SecretResolver())
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _print_report(file, report)
+    missing = [row for row in report["models"] if row["state"] == "missing"]
+    if strict and (missing or report["master_key"]["state"] != "ok"):
+        raise typer.Exit(UNAVAILABLE_CODE)
+
+
+def render_envoy(
+    config: Config = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    http_port: HttpPort = 4000,
+    https_port: HttpsPort = 8443,
+    https_address: HttpsAddress = EVERYWHERE,
+    strict: Strict = False,
+    output: Annotated[Format, typer.Option("--format", help="The form of the bootstrap.")] = Format.YAML,
+) -> None:
+    """Print Envoy's bootstrap, to read it or to run it elsewhere. Nothing is made or changed."""
+    import yaml
+
+    from extproc import envoyconfig, settings
+    from extproc.supervisor import layout
+
+    loaded = settings.load(config, strict=strict)
+    ports = layout.Ports(http=http_port, https=https_port, https_address=https_address)
+    bootstrap = envoyconfig.render(loaded, layout.build(loaded, data_dir, ports))
+    text = json.dumps(bootstrap, indent=2) if output is Format.JSON else yaml.safe_dump(bootstrap, sort_keys=False)
+    typer.echo(text.rstrip("\n"))
+
+
+def _report(loaded: Settings, resolver: SecretResolver) -> dict[str, Any]:
+    return {
+        "models": [_row(each, resolver) for each in loaded.deployments],
+        "master_key": _master_key(loaded.master_key),
+        "unsupported": list(loaded.unsupported),
+    }
+
+
+def _row(deployment: Deployment, resolver: SecretResolver) -> dict[str, str]:
+    from extproc.settings import demo
+
+    state = "ok" if demo.is_usable(deployment, resolver) else "missing"
+    return {
+        "model": deployment.model_name,
+        "provider": deployment.provider,
+        "provider_model": deployment.provider_model,
+        "api_base": deployment.api_base,
+        "credential": str(deployment.credential) if deployment.credential else "none needed",
+        "state": state,
+    }
+
+
+def _master_key(reference: SecretRef | None) -> dict[str, str]:
+    """`state` is `ok` or the sentence that `up` would end with."""
+    from extproc.errors import ConfigError
+    from extproc.supervisor import master_key
+
+    if reference is None:
+        return {"reference": "made at the first start", "state": "ok"}
+    try:
+        master_key.resolve(reference, Path())
+    except ConfigError as error:
+        return {"reference": str(reference), "state": str(error)}
+    return {"reference": str(reference), "state": "ok"}
+
+
+def _print_report(file: Path, report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    for row in report["models"]:
+        # As text: a name in square brackets is not markup.
+        table.add_row(*(Text(value, overflow="fold") for value in row.values()))
+    console.print(table, width=None if sys.stdout.isatty() else 200)
+    master = report["master_key"]
+    console.print(Text(f"master key: {master['reference']} ({master['state']})"))
+    for line in report["unsupported"]:
+        typer.echo(f"warning: {line}", err=True)
+    console.print(Text(f"{file} is valid: {len(report['models'])} models"))

@@ -1,0 +1,81 @@
+"""When is it ready? When a client would find it so: asked through Envoy, on every listener, as a client asks.
+
+A door is open when the management API answers behind it (`/health/readiness`, so the database works too) and the
+processor does: only the processor answers 401 to a request without a key, Envoy alone would answer 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import msgspec
+
+from extproc.settings.model import Layout
+from extproc.supervisor import http_probe
+from extproc.supervisor.certificates import Certificates
+from extproc.supervisor.http_probe import Connect, Unanswered
+
+POLL_SECONDS = 0.1
+
+#: Method, path, and the status that says "I am here".
+QUESTIONS = (("GET", "/health/readiness", 200), ("POST", "/v1/chat/completions", 401))
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+
+
+class Door(msgspec.Struct, frozen=True):
+    """A listener as a client sees it."""
+
+    url: str
+    connect: Connect
+
+
+def doors(layout: Layout, tls: Certificates) -> tuple[Door, ...]:
+    """The listeners of a layout, plaintext first."""
+    found = []
+    if layout.http_port is not None:
+        host = _EVERYWHERE.get(layout.http_address, layout.http_address)
+        found.append(Door(_url("http", host, layout.http_port), http_probe.over_http(host, layout.http_port)))
+    if layout.https_port is not None:
+        host = _EVERYWHERE.get(layout.https_address, layout.https_address)
+        connect = http_probe.over_tls(host, layout.https_port, _trusting(tls))
+        found.append(Door(_url("https", host, layout.https_port), connect))
+    return tuple(found)
+
+
+async def until_ready(opening: Sequence[Door], seconds: float) -> str:
+    """Wait until all doors are open. Returns an empty text or, when the time is over, what is still wrong."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    for door in opening:
+        while reason := await trouble(door):
+            if asyncio.get_running_loop().time() >= deadline:
+                return f"{door.url} is not ready after {seconds:g} s: {reason}"
+            await asyncio.sleep(POLL_SECONDS)
+    return ""
+
+
+async def trouble(door: Door) -> str:
+    """Why a door is not open; empty if it is."""
+    for method, path, expected in QUESTIONS:
+        try:
+            status = (await http_probe.ask(door.connect, method, path)).status
+        except Unanswered as error:
+            return str(error)
+        if status != expected:
+            return f"{method} {path} answers {status}"
+    return ""
+
+
+def _trusting(tls: Certificates) -> ssl.SSLContext:
+    """Trusts exactly this installation. The operator's certificate may be for other names than loopback's."""
+    if tls.authority is not None:
+        return ssl.create_default_context(cafile=tls.authority)
+    context = ssl.create_default_context(cafile=tls.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

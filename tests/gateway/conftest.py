@@ -1,0 +1,74 @@
+"""One gateway for all tests that do it no harm, and one for each module that breaks things."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from running_gateway import Gateway, bearer, running_gateway
+from scripted_upstream import ScriptedUpstream
+from server_processes import Nursery, running_nursery
+
+
+@pytest.fixture(scope="session")
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    async with ScriptedUpstream().serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def nursery() -> AsyncIterator[Nursery]:
+    async with running_nursery() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def gateway(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
+    """The shared one: it meets nothing worse than bad requests and bad responses."""
+    async with running_gateway(nursery, upstream) as found:
+        await found.start_server()
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def key(gateway: Gateway) -> str:
+    """A virtual key that may do everything."""
+    return await gateway.new_key(key_alias="everything")
+
+
+@pytest.fixture
+async def anonymous(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a credential, over plaintext."""
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=30) as found:
+        yield found
+
+
+@pytest.fixture
+async def client(anonymous: httpx.AsyncClient, key: str) -> httpx.AsyncClient:
+    """A client with a virtual key, over plaintext."""
+    anonymous.headers.update(bearer(key))
+    return anonymous
+
+
+@pytest.fixture(scope="module")
+async def breakable(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
+    async with running_gateway(nursery, upstream) as found:
+        yield found
+
+
+@pytest.fixture
+async def fragile(breakable: Gateway) -> Gateway:
+    """One whose server tests may break and kill; each test finds it sound and running, with the rows of those before."""
+    if breakable.faulty:
+        await breakable.restart_server()
+    return breakable
+
+
+@pytest.fixture
+async def fragile_client(fragile: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the fragile gateway with a virtual key, which its cache already knows."""
+    headers = bearer(await fragile.new_key())
+    async with httpx.AsyncClient(base_url=fragile.http, headers=headers, timeout=30) as found:
+        assert (await found.post("/v1/chat/completions", json={})).status_code == 400
+        yield found
