@@ -12,12 +12,14 @@ from __future__ import annotations
 import array
 import asyncio
 import base64
+import contextlib
 import hashlib
 import random
 import re
 import secrets
+import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
@@ -57,9 +59,7 @@ class Refused(Exception):
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
         super().__init__(message)
-        self.param = param
-        self.code = code
-        self.status = status
+        self.param, self.code, self.status = param, code, status
 
 
 class _StreamOptions(BaseModel):
@@ -125,22 +125,16 @@ class _Generated(msgspec.Struct, frozen=True):
     def usage(self) -> dict[str, Any]:
         completion = sum(len(answer.tokens) for answer in self.answers)
         predicted = {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+        total = self.prompt_tokens + completion
         return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion,
-            "total_tokens": self.prompt_tokens + completion,
+            **{"prompt_tokens": self.prompt_tokens, "completion_tokens": completion, "total_tokens": total},
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, **predicted},
         }
 
     def head(self, kind: str) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": FINGERPRINT,
-        }
+        named = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        return {**named, "system_fingerprint": FINGERPRINT}
 
 
 class _Shape(msgspec.Struct, frozen=True):
@@ -174,20 +168,30 @@ def create_app(pace: Pace) -> Starlette:
     return Starlette(routes=routes, exception_handlers={Refused: _error, 404: _unknown_path, 405: _unknown_path})
 
 
-def serve(socket: Path, pace: Pace) -> None:
-    """Answer on a Unix socket until SIGTERM or SIGINT; streams that are going on are cut then."""
+async def serve(socket: Path, pace: Pace) -> None:
+    """Answer on a Unix socket until SIGTERM or SIGINT; streams that are going on are cut a second later."""
     socket.unlink(missing_ok=True)
     config = uvicorn.Config(
         create_app(pace),
         uds=str(socket),
-        log_level="warning",
-        access_log=False,
+        log_config=None,
         server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
-    uvicorn.Server(config).run()
+    server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
+    await server.serve()
     socket.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn would raise the signal again at its end, and the socket would stay."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def tokenize(text: str) -> Tokens:
@@ -349,7 +353,7 @@ def _vector(value: str | list[int], size: int, encoding: str) -> list[float] | s
 def _texts(value: str | list[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
     """One input or several, each a text or tokens."""
     if isinstance(value, str) or (value and isinstance(value[0], int)):
-        return [cast("str | list[int]", value)]
+        return [value]
     return cast("list[str | list[int]]", value)
 
 

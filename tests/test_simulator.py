@@ -108,7 +108,9 @@ async def test_usage_is_null_on_other_chunks_only_where_it_was_asked_for(socket)
     async with client_at(socket) as client:
         body = {"model": "gpt-4o", "messages": HELLO, "stream": True}
         without = (await client.post("/v1/chat/completions", json=body)).text
-        asked = (await client.post("/v1/chat/completions", json=body | {"stream_options": {"include_usage": True}})).text
+        asked = (
+            await client.post("/v1/chat/completions", json=body | {"stream_options": {"include_usage": True}})
+        ).text
 
     assert '"usage"' not in without
     assert asked.count('"usage":null') == asked.count("data: ") - 2

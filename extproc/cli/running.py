@@ -145,7 +145,7 @@ def simulate_provider(
     if until_stdin_ends:
         launch.end_with_lifeline()
     os.umask(0o077)
-    simulator.serve(socket, simulator.Pace(first_token_ms / 1000, token_ms / 1000))
+    asyncio.run(simulator.serve(socket, simulator.Pace(first_token_ms / 1000, token_ms / 1000)))
 
 
 def _pair(certificate: Path | None, private_key: Path | None) -> tuple[Path, Path] | None:

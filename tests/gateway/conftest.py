@@ -10,6 +10,8 @@ from running_gateway import Gateway, bearer, running_gateway
 from scripted_upstream import ScriptedUpstream
 from server_processes import Nursery, running_nursery
 
+from extproc.settings.model import MEBIBYTE
+
 
 @pytest.fixture(scope="session")
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
@@ -26,7 +28,7 @@ async def nursery() -> AsyncIterator[Nursery]:
 @pytest.fixture(scope="session")
 async def gateway(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
     """The shared one: it meets nothing worse than bad requests and bad responses."""
-    async with running_gateway(nursery, upstream) as found:
+    async with running_gateway(nursery, upstream, max_response_bytes=4 * MEBIBYTE) as found:
         await found.start_server()
         yield found
 
