@@ -41,9 +41,9 @@ bench: $(VENV)/.developing ## print the benchmark tables
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## resolve the pinned sets again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate \
 	  --upgrade pyproject.toml --group pyproject.toml:build -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate \
 	  --upgrade pyproject.toml --all-extras --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove the environment and what tests leave

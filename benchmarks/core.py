@@ -20,8 +20,8 @@ from extproc import codec
 from extproc.bodies import request, response
 from extproc.codec import wire
 from extproc.events import Event
-from extproc.exchange import Exchange, Outcome, Surroundings
-from extproc.model import Deployment, Key, Receipt, SecretRef, Upstream, Usage
+from extproc.exchange import Exchange, Surroundings
+from extproc.model import Deployment, Key, Outcome, Receipt, SecretRef, Upstream, Usage
 from extproc.policy import credentials
 from extproc.policy.routing import Routes
 from extproc.pricing.catalog import Prices

@@ -22,9 +22,9 @@ from pydantic import SecretStr
 
 from extproc import server
 from extproc.events import Header
-from extproc.exchange import Outcome, Surroundings
+from extproc.exchange import Surroundings
 from extproc.management import ManagementParts, create_app
-from extproc.model import Deployment, UnixMs
+from extproc.model import Deployment, Outcome, UnixMs
 from extproc.policy import credentials
 from extproc.policy.routing import Routes
 from extproc.pricing import tokens

@@ -35,7 +35,7 @@ from extproc.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
-from extproc.model import Deployment, Key, Nanos, Receipt, UnixMs, Usage
+from extproc.model import Deployment, Key, Nanos, Outcome, Receipt, UnixMs, Usage
 from extproc.policy import access, credentials, hygiene, refusals
 from extproc.policy.credentials import Credential
 from extproc.policy.refusals import Refusal
@@ -74,25 +74,6 @@ class Surroundings(msgspec.Struct, frozen=True):
     block_unpriced_models: bool
     max_response_bytes: int
     log_requester_ip: bool
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What telemetry is told when an exchange is over.
-
-    `reason` is `""` unless the exchange was refused; `status` is what the client got, 0 where nothing was sent yet.
-    `receipt` is there for every exchange that was forwarded.
-    """
-
-    event_id: str
-    call_id: str
-    path: str
-    started_at: UnixMs
-    ended_at: UnixMs
-    status: int
-    reason: str
-    model_group: str
-    key: Key | None
-    receipt: Receipt | None
 
 
 class Exchange:

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import msgspec
+from pydantic import SecretStr
 
 Nanos: TypeAlias = int
 UnixMs: TypeAlias = int
@@ -30,21 +31,22 @@ MASTER_KEY_DIGEST = "litellm_proxy_master_key"
 class SecretRef(msgspec.Struct, frozen=True):
     """Where a secret is, never the secret itself.
 
-    `scheme` is `env`, `file` or `literal`. For `literal` the value stood in the configuration itself; it is kept in
-    `_literal` so that no repr, log or dump can show it.
+    `scheme` is `env`, `file`, `literal`, or one that cannot be resolved yet. For `literal` the value stood in the
+    configuration itself; it is kept in `_literal`, in a type that no repr, log or encoder shows.
     """
 
     scheme: str
     location: str
-    _literal: str = ""
+    _literal: SecretStr = SecretStr("")
 
     def __repr__(self) -> str:
         return f"SecretRef({self})"
 
     def __str__(self) -> str:
         """The reference as an operator would write it; a literal shows as `literal/***`."""
-        prefix = {"env": "os.environ", "file": "file"}.get(self.scheme)
-        return f"{prefix}/{self.location}" if prefix else "literal/***"
+        if self.scheme == "literal":
+            return "literal/***"
+        return f"{'os.environ' if self.scheme == 'env' else self.scheme}/{self.location}"
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -196,3 +198,22 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str = ""
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What telemetry is told when an exchange is over.
+
+    `reason` is `""` unless the exchange was refused; `status` is what the client got, 0 where nothing was sent yet.
+    `receipt` is there for every exchange that was forwarded.
+    """
+
+    event_id: str
+    call_id: str
+    path: str
+    started_at: UnixMs
+    ended_at: UnixMs
+    status: int
+    reason: str
+    model_group: str
+    key: Key | None
+    receipt: Receipt | None

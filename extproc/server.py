@@ -17,7 +17,8 @@ from grpc import aio
 
 from extproc import codec
 from extproc.errors import ProtocolError
-from extproc.exchange import Exchange, Outcome, Surroundings
+from extproc.exchange import Exchange, Surroundings
+from extproc.model import Outcome
 
 logger = logging.getLogger(__name__)
 

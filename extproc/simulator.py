@@ -127,7 +127,9 @@ class _Generated(msgspec.Struct, frozen=True):
         predicted = {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
         total = self.prompt_tokens + completion
         return {
-            **{"prompt_tokens": self.prompt_tokens, "completion_tokens": completion, "total_tokens": total},
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": total,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, **predicted},
         }
@@ -170,7 +172,7 @@ def create_app(pace: Pace) -> Starlette:
 
 async def serve(socket: Path, pace: Pace) -> None:
     """Answer on a Unix socket until SIGTERM or SIGINT; streams that are going on are cut a second later."""
-    socket.unlink(missing_ok=True)
+    _remove(socket)
     config = uvicorn.Config(
         create_app(pace),
         uds=str(socket),
@@ -183,6 +185,10 @@ async def serve(socket: Path, pace: Pace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, setattr, server, "should_exit", True)
     await server.serve()
+    _remove(socket)
+
+
+def _remove(socket: Path) -> None:
     socket.unlink(missing_ok=True)
 
 

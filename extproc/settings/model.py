@@ -54,6 +54,6 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     ca_bundle: str
     http_address: str = "127.0.0.1"
     http_port: int | None = 4000
-    https_address: str = "0.0.0.0"
+    https_address: str = "0.0.0.0"  # noqa: S104 - TLS is for everyone
     https_port: int | None = 8443
     drain_seconds: int = 30

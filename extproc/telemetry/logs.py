@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from extproc.exchange import Outcome
+from extproc.model import Outcome
 
 QUEUE_LINES = 100_000
 FLUSH_SECONDS = 0.1

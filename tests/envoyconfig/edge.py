@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from envoyconfig.renderings import layout_in, settings_for
 from grpc import aio
-from renderings import layout_in, settings_for
 from running_envoy import RunningEnvoy, free_port, running_envoy
 
 from extproc import codec

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from edge import BODY, CHAT, MAX_REQUEST_BYTES, Edge, running_edge
+from envoyconfig.edge import BODY, CHAT, MAX_REQUEST_BYTES, Edge, running_edge
 
 from extproc.envoyconfig.routes import MANAGEMENT_BODY_BYTES
 

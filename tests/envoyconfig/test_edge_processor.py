@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from edge import BODY, CHAT, Edge, RecordingServer, TinyProcessor, choose, running_edge
-from renderings import layout_in, settings_for
+from envoyconfig.edge import BODY, CHAT, Edge, RecordingServer, TinyProcessor, choose, running_edge
+from envoyconfig.renderings import layout_in, settings_for
 from running_envoy import free_port, running_envoy
 
 from extproc.envoyconfig import render

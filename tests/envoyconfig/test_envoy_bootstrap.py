@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from renderings import EXAMPLES
+from envoyconfig.renderings import EXAMPLES
 
 from extproc.envoyconfig import bootstrap, render, typed
 

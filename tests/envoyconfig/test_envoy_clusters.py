@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from betterproto2 import Casing
-from renderings import LOCAL, OPENAI, layout_in, settings_for
+from envoyconfig.renderings import LOCAL, OPENAI, layout_in, settings_for
 
 from extproc.envoyconfig import clusters
 from extproc.errors import ConfigError

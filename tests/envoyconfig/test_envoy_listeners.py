@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from betterproto2 import Casing
-from renderings import OPENAI, layout_in, settings_for
+from envoyconfig.renderings import OPENAI, layout_in, settings_for
 
 from extproc.envoyconfig import listeners
 

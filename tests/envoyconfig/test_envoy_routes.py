@@ -6,7 +6,7 @@ import re
 
 import pytest
 from betterproto2 import Casing
-from renderings import LOCAL, OPENAI, settings_for
+from envoyconfig.renderings import LOCAL, OPENAI, settings_for
 
 from extproc.envoyconfig import processor_filter, routes
 from extproc.model import Upstream

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge import write_certificate
-from renderings import DATA_DIR, EXAMPLES, FOLDER, LOCAL, OPENAI, layout_in, rendering, settings_for
+from envoyconfig.edge import write_certificate
+from envoyconfig.renderings import DATA_DIR, EXAMPLES, FOLDER, LOCAL, OPENAI, layout_in, rendering, settings_for
 from running_envoy import validate
 
 from extproc.envoyconfig import render

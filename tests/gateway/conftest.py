@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from running_gateway import Gateway, bearer, running_gateway
-from scripted_upstream import ScriptedUpstream
-from server_processes import Nursery, running_nursery
+from gateway.running_gateway import Gateway, bearer, running_gateway
+from gateway.scripted_upstream import ScriptedUpstream
+from gateway.server_processes import Nursery, running_nursery
 
 from extproc.settings.model import MEBIBYTE
 
@@ -61,7 +61,7 @@ async def breakable(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterat
 
 @pytest.fixture
 async def fragile(breakable: Gateway) -> Gateway:
-    """One whose server tests may break and kill; each test finds it sound and running, with the rows of those before."""
+    """One whose server tests may break and kill; each finds it sound and running, with the rows of those before."""
     if breakable.faulty:
         await breakable.restart_server()
     return breakable

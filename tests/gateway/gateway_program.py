@@ -2,7 +2,7 @@
 
 `python -m tests.gateway.gateway_program` imports everything once, then forks a server for each line on its standard
 input, a JSON list `[arguments file, log file, fault…]`, and answers with the server's process id. Tests that kill
-servers start many, and importing costs seconds. Nothing but imports has happened when it forks. The servers end with it.
+servers start many, and importing costs seconds. Nothing but imports has happened when it forks. Servers end with it.
 
 A fault is `name=value`; each changes how the disk, the store or the process behaves at one place, never a decision of
 the program.
@@ -26,6 +26,7 @@ import uvloop
 from pydantic import SecretStr
 
 from extproc import app
+from extproc.exchange import Exchange
 from extproc.policy.routing import Routes
 from extproc.settings import Layout, Settings
 from extproc.stores.sql import SqlStore
@@ -77,12 +78,23 @@ def fail_choose(_: str) -> None:
     Routes.choose = choose  # type: ignore[assignment, method-assign]
 
 
+def fail_close(_: str) -> None:
+    """A defect in the very bookkeeping of the end, on top of one before the verdict."""
+
+    def close(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    fail_choose("")
+    Exchange.close = close  # type: ignore[assignment, method-assign]
+
+
 FAULTS: dict[str, Callable[[str], None]] = {
     "hold-write": hold("pwrite"),
     "hold-flush": hold("fdatasync"),
     "fail-find": fail_find,
     "die-in-find": die_in_find,
     "fail-choose": fail_choose,
+    "fail-close": fail_close,
 }
 
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import httpx
 import msgspec
+from gateway.scripted_upstream import ScriptedUpstream
+from gateway.server_processes import MASTER_KEY, Nursery, Server
 from running_envoy import RunningEnvoy, free_port, running_envoy
-from scripted_upstream import ScriptedUpstream
-from server_processes import MASTER_KEY, Nursery, Server
 
 from extproc.envoyconfig import render
 from extproc.model import Deployment, PriceOverride, SecretRef, Upstream
@@ -30,7 +30,7 @@ from extproc.settings import Layout, Settings
 from extproc.supervisor import certificates, layout
 
 CHAT = "/v1/chat/completions"
-HELLO = [{"role": "user", "content": "Say hello, please."}]
+HELLO: Any = [{"role": "user", "content": "Say hello, please."}]
 READY_WITHIN_SECONDS = 30
 SETTLED_WITHIN_SECONDS = 20
 Row = dict[str, Any]
@@ -157,7 +157,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def deployments(port: int) -> tuple[Deployment, ...]:
-    """What the gateway serves: a model of the catalogue, one that is priced here, one without a price, and any script."""
+    """What the gateway serves: a model of the catalogue, one priced here, one without a price, and any script."""
     upstream = Upstream("provider", "http", "127.0.0.1", port, "/v1")
     own = PriceOverride(input_cost_per_token=Decimal("0.00000123456789"), output_cost_per_token=Decimal("0.0000098765"))
     credential = SecretRef("env", "PROVIDER_KEY")
@@ -193,7 +193,7 @@ async def running_gateway(
 
 def _layout(settings: Settings, data_dir: Path) -> Layout:
     ports = layout.Ports(http=free_port(), https=free_port(), https_address="127.0.0.1")
-    found = layout.build(settings, data_dir, ports, drain_seconds=10)
+    found = layout.build(settings, data_dir, ports, drain_seconds=3)
     layout.prepare(found)
     certificates.ensure(data_dir / "tls", "localhost", datetime.datetime.now(datetime.UTC))
     return found

@@ -49,7 +49,11 @@ class Answering:
         self._writer = writer
 
     async def head(self, status: int = 200, *headers: tuple[str, str], kind: str = "application/json") -> None:
-        lines = [f"HTTP/1.1 {status} Scripted", f"content-type: {kind}", *(f"{name}: {value}" for name, value in headers)]
+        lines = [
+            f"HTTP/1.1 {status} Scripted",
+            f"content-type: {kind}",
+            *(f"{name}: {value}" for name, value in headers),
+        ]
         await self.raw(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     async def stream_head(self, *headers: tuple[str, str]) -> None:

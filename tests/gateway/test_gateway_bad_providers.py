@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from running_gateway import CHAT, HELLO
-from scripted_upstream import (
+from gateway.running_gateway import CHAT, HELLO
+from gateway.scripted_upstream import (
     DONE,
     USAGE,
     WORDS,
@@ -247,7 +247,9 @@ async def test_every_message_of_envoys_gets_exactly_one_reply(gateway, upstream,
 
     await client.post(CHAT, json=asking(upstream.plays("counted", says(WORDS)), stream=True))
     await client.post(CHAT, json=asking(upstream.plays("counted-json", says(WORDS))))
-    await client.post(CHAT, json=asking(upstream.plays("counted-dust", pieces(bytes([byte]) for byte in DONE)), stream=True))
+    await client.post(
+        CHAT, json=asking(upstream.plays("counted-dust", pieces(bytes([byte]) for byte in DONE)), stream=True)
+    )
     await gateway.settled()
 
     after = await processor_counters(gateway, names)

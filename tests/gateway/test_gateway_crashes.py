@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running_gateway import CHAT, HELLO, Gateway, bearer
-from scripted_upstream import WORDS, Gate, ScriptedUpstream, says
+from gateway.running_gateway import CHAT, HELLO, Gateway, bearer
+from gateway.scripted_upstream import WORDS, Gate, ScriptedUpstream, says
 
 STREAMS = 32
 ROUNDS = 5
@@ -70,7 +70,9 @@ def gate(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_end_of_a_response_waits_until_its_receipt_is_on_disk(fragile, fragile_client, upstream, gate, stream):
+async def test_the_end_of_a_response_waits_until_its_receipt_is_on_disk(
+    fragile, fragile_client, upstream, gate, stream
+):
     await fragile.restart_server(f"hold-flush={gate}")
     model = upstream.plays("waits", says(WORDS))
     gate.touch()
@@ -130,7 +132,9 @@ async def test_no_row_is_lost_or_doubled_when_the_server_is_killed_at_random_mom
 
     async with httpx.AsyncClient(base_url=fragile.http, headers=bearer(key), timeout=30, limits=limits) as client:
         for _ in range(ROUNDS):
-            storm = [asyncio.create_task(keep_asking(client, model, received, stream=i % 4 > 0)) for i in range(STREAMS)]
+            storm = [
+                asyncio.create_task(keep_asking(client, model, received, stream=i % 4 > 0)) for i in range(STREAMS)
+            ]
             await until_some_are_complete(received, len(received) + STREAMS)
             await asyncio.sleep(chance.random() / 4)
             await fragile.kill_server()
@@ -199,7 +203,9 @@ async def test_nothing_is_left_on_disk_after_a_stop_in_peace(fragile, fragile_cl
     assert not Path(fragile.layout.management_socket).exists()
 
 
-async def test_a_server_that_is_restarted_goes_on_under_the_same_envoy(fragile, fragile_client, upstream: ScriptedUpstream):
+async def test_a_server_that_is_restarted_goes_on_under_the_same_envoy(
+    fragile, fragile_client, upstream: ScriptedUpstream
+):
     await fragile.restart_server()
 
     response = await fragile_client.post(CHAT, json={"model": "homemade", "messages": HELLO})

@@ -12,10 +12,10 @@ import genai_prices
 import httpx2
 import openai
 import pytest
+from gateway.running_gateway import CHAT, HELLO, Gateway
+from gateway.scripted_upstream import USAGE, WORDS, document, says
+from gateway.server_processes import PROVIDER_KEY
 from genai_prices.types import Usage as CataloguedUsage
-from running_gateway import CHAT, HELLO, Gateway
-from scripted_upstream import USAGE, WORDS, document, says
-from server_processes import PROVIDER_KEY
 
 #: Detailed counts, so that a price that ignores one of them is wrong.
 DETAILED = {
@@ -39,7 +39,9 @@ def counts(row: dict[str, Any]) -> tuple[int, int, int]:
 
 
 @asynccontextmanager
-async def sdk(gateway: Gateway, key: str, *, http2: bool = False, tls: bool = True) -> AsyncIterator[openai.AsyncOpenAI]:
+async def sdk(
+    gateway: Gateway, key: str, *, http2: bool = False, tls: bool = True
+) -> AsyncIterator[openai.AsyncOpenAI]:
     """OpenAI's own client, pointed at the gateway; over TLS it trusts nothing but the gateway's authority."""
     trusted = ssl.create_default_context(cafile=gateway.authority)
     http_client = httpx2.AsyncClient(verify=trusted, http1=not http2, http2=http2)
@@ -75,7 +77,7 @@ async def test_a_model_of_the_catalogue_costs_what_the_catalogue_says(gateway, u
 
     async with sdk(gateway, key) as client:
         found: Any = await client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=stream)
-        response_id = [chunk async for chunk in found][0].id if stream else found.id
+        response_id = [chunk.id async for chunk in found].pop() if stream else found.id
 
     usage = CataloguedUsage(input_tokens=3001, cache_read_tokens=1024, output_tokens=1709)
     price = genai_prices.calc_price(usage, answered, provider_id="openai").total_price
@@ -100,7 +102,7 @@ async def test_a_plain_answer_comes_whole_and_is_booked(gateway, upstream, key):
 async def test_the_legacy_completions_api_is_served_and_booked(gateway, upstream, key, stream):
     async with sdk(gateway, key) as client:
         found: Any = await client.completions.create(model="homemade", prompt="Say hello.", stream=stream)
-        response_id = [chunk async for chunk in found][0].id if stream else found.id
+        response_id = [chunk.id async for chunk in found].pop() if stream else found.id
 
     row = await gateway.only_row(response_id)
     assert upstream.asked[-1].target == "/v1/completions"

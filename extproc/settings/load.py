@@ -1,0 +1,169 @@
+"""The file, its shape, its rows: joined into one frozen `Settings`, or told apart into one line per mistake.
+
+Everything wrong is told at once, in the order in which it stands in the file. Secrets stay references. What is not
+supported is listed, each with its place and, where a name looks like a slip of the pen, the name that was meant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from extproc.errors import ConfigError, SecretUnavailable
+from extproc.model import Deployment
+from extproc.settings import document
+from extproc.settings.deployments import Rows
+from extproc.settings.document import Document, Place
+from extproc.settings.model import MEBIBYTE, Settings
+from extproc.settings.schema import Configuration, fields_of, undeclared
+
+#: Pydantic's words for what people get wrong, in ours.
+_SENTENCES = {
+    "missing": "{name} is missing",
+    "string_type": "{name} must be a text",
+    "string_too_short": "{name} must not be empty",
+    "bool_type": "{name} must be true or false",
+    "int_type": "{name} must be a whole number",
+    "int_from_float": "{name} must be a whole number",
+    "list_type": "{name} must be a list",
+    "model_type": "{name} must be a mapping of names to values",
+    "greater_than_equal": "{name} must be at least {ge}",
+    "greater_than": "{name} must be more than {gt}",
+    "less_than_equal": "{name} must be at most {le}",
+    "finite_number": "{name} must be a finite number",
+    "decimal_type": "{name} must be a number",
+    "decimal_parsing": "{name} must be a number",
+}
+_CLOSE = 0.7
+
+
+def load(path: Path | None, *, strict: bool = False) -> Settings:
+    """The settings of a file, or the defaults where there is none.
+
+    Raises `ConfigError` with one line for each mistake, `FILE:LINE:COLUMN: …`; with `strict`, for each unsupported
+    setting too.
+    """
+    if path is None:
+        return Settings()
+    found = document.read(path)
+    settings = _settings(found, _validated(found), path.absolute().parent)
+    if strict and settings.unsupported:
+        raise ConfigError("\n".join(settings.unsupported))
+    return settings
+
+
+def _validated(found: Document) -> Configuration:
+    if not isinstance(found.root, dict):
+        raise ConfigError(f"{found.at_value(())}: a configuration is a mapping of names to values")
+    try:
+        return Configuration.model_validate(found.root)
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_input=False)
+    raise ConfigError("\n".join(dict.fromkeys(_told(found, mistake) for mistake in mistakes)))
+
+
+def _told(found: Document, mistake: ErrorDetails) -> str:
+    place: Place = mistake["loc"]
+    sentence = _SENTENCES.get(mistake["type"], "{name}: " + mistake["msg"].replace("{", "{{").replace("}", "}}"))
+    told = sentence.format(name=_dotted(place), **mistake.get("ctx", {}))
+    if mistake["type"] == "missing":
+        around = _at(found.root, place[:-1])
+        meant = _meant(str(place[-1]), around if isinstance(around, dict) else ())
+        return f"{found.at_value(place[:-1])}: {told}{f'; {meant!r} may be meant to be it' if meant else ''}"
+    return f"{found.at_value(place)}: {told}"
+
+
+def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
+    rows, mistakes = Rows(found, folder), _Mistakes()
+    unsupported = [_not_supported(found, place, kind) for place, kind in undeclared(file)]
+    deployments = tuple(_deployments(rows, file, mistakes, unsupported))
+    with mistakes:
+        master_key = rows.secret(file.general_settings.master_key, ("general_settings", "master_key"))
+    mistakes.tell()
+    return Settings(
+        deployments=deployments,
+        master_key=master_key,
+        unsupported=tuple(unsupported),
+        **_switches(file),
+        **_sizes(file),
+    )
+
+
+def _switches(file: Configuration) -> dict[str, bool]:
+    general, litellm = file.general_settings, file.litellm_settings
+    return {
+        "block_unpriced_models": general.block_unpriced_models or litellm.block_requests_for_models_without_pricing,
+        "require_auth_for_metrics_endpoint": litellm.require_auth_for_metrics_endpoint,
+        "log_requester_ip": not general.disable_requester_ip_address_logging,
+    }
+
+
+def _sizes(file: Configuration) -> dict[str, int]:
+    """Sizes and times in the program's units; what is not told keeps its default."""
+    general, own = file.general_settings, file.extproc_settings
+    told = {
+        "key_cache_ttl_ms": _scaled(general.user_api_key_cache_ttl, 1000),
+        "key_cache_size": general.user_api_key_cache_max_size,
+        "max_request_bytes": _scaled(general.max_request_size_mb, MEBIBYTE),
+        "max_response_bytes": _scaled(general.max_response_size_mb, MEBIBYTE),
+        **{name: getattr(own, name) for name in fields_of(type(own))},
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _deployments(rows: Rows, file: Configuration, mistakes: _Mistakes, unsupported: list[str]) -> Iterator[Deployment]:
+    for index, row in enumerate(file.model_list):
+        with mistakes:
+            try:
+                yield rows.deployment(row, ("model_list", index))
+            except SecretUnavailable as error:
+                unsupported.append(f"{error}; the model {row.model_name} is left out")
+
+
+class _Mistakes(contextlib.AbstractContextManager[None]):
+    """Collects the `ConfigError`s of its blocks, to tell them together."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if isinstance(error, ConfigError):
+            self._lines.append(str(error))
+        return isinstance(error, ConfigError)
+
+    def tell(self) -> None:
+        if self._lines:
+            raise ConfigError("\n".join(self._lines))
+
+
+def _not_supported(found: Document, place: Place, kind: type[BaseModel]) -> str:
+    """One line about a setting that has no effect."""
+    meant = _meant(str(place[-1]), fields_of(kind))
+    return f"{found.at_key(place)}: {_dotted(place)} is not supported{f'; is {meant!r} meant?' if meant else ''}"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, known, 1, _CLOSE)), "")
+
+
+def _dotted(place: Place) -> str:
+    """`model_list[0].litellm_params.model`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return text.removeprefix(".") or "the configuration"
+
+
+def _at(root: Any, place: Place) -> Any:
+    for step in place:
+        root = root[step]
+    return root
+
+
+def _scaled(amount: Decimal | None, unit: int) -> int | None:
+    return None if amount is None else int(amount * unit)

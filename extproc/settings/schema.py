@@ -1,0 +1,158 @@
+"""What a configuration file may say: LiteLLM's `config.yaml`, as far as it means something here.
+
+Pydantic checks shapes and types. It is strict, since a limit written as a text is more likely a mistake than a number,
+and it keeps fields that are not declared aside: `load.py` names each of them as not supported. Names, units and
+defaults are LiteLLM's (`docs.litellm.ai/docs/proxy/config_settings`); what only this program knows stands in
+`extproc_settings`. An empty section (`general_settings:` and nothing below) means the defaults, as in LiteLLM.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+#: US dollars. Above a dollar a token it is surely the price of a million tokens, and would be billed a million times.
+MAX_DOLLARS_PER_TOKEN = 1
+
+T = TypeVar("T")
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")  # noqa: TRY004 - pydantic turns only ValueErrors into messages
+    return value
+
+
+def _empty_if_null(value: object) -> object:
+    return {} if value is None else value
+
+
+Section = Annotated[T, BeforeValidator(_empty_if_null)]
+Text = Annotated[str, Field(min_length=1)]
+#: A secret or a reference to one. Never shown by an error of ours.
+Secret = Annotated[str, Field(min_length=1)]
+Price = Annotated[
+    Decimal, Field(strict=False, ge=0, le=MAX_DOLLARS_PER_TOKEN, allow_inf_nan=False), BeforeValidator(_no_boolean)
+]
+RequestPrice = Annotated[
+    Decimal, Field(strict=False, ge=0, le=1_000, allow_inf_nan=False), BeforeValidator(_no_boolean)
+]
+Seconds = Annotated[
+    Decimal, Field(strict=False, ge=0, le=31_536_000, allow_inf_nan=False), BeforeValidator(_no_boolean)
+]
+Megabytes = Annotated[Decimal, Field(strict=False, gt=0, le=1_024, allow_inf_nan=False), BeforeValidator(_no_boolean)]
+
+
+class Checked(BaseModel):
+    """A mapping of the file. Fields that are not declared are kept in `model_extra`."""
+
+    model_config = ConfigDict(
+        extra="allow", strict=True, frozen=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+
+class Prices(Checked):
+    """US dollars per token, or per request."""
+
+    input_cost_per_token: Price | None = None
+    output_cost_per_token: Price | None = None
+    cache_read_input_token_cost: Price | None = None
+    cache_creation_input_token_cost: Price | None = None
+    input_cost_per_audio_token: Price | None = None
+    output_cost_per_audio_token: Price | None = None
+    output_cost_per_reasoning_token: Price | None = None
+    input_cost_per_request: RequestPrice | None = None
+
+
+class Parameters(Prices):
+    """`litellm_params`: where a model leads."""
+
+    model: Text
+    custom_llm_provider: Text | None = None
+    api_base: Text | None = None
+    base_url: Text | None = None
+    api_key: Secret | None = None
+
+
+class ModelInfo(Prices):
+    """`model_info`: shown by `/v1/models`; its prices count where `litellm_params` has none. Other fields are free."""
+
+    id: Text | None = None
+
+
+class Model(Checked):
+    """A row of `model_list`."""
+
+    model_name: Text
+    litellm_params: Parameters
+    model_info: Section[ModelInfo] = ModelInfo()
+
+
+class GeneralSettings(Checked):
+    """`general_settings`. Cache times are seconds, sizes megabytes of 2**20 bytes."""
+
+    master_key: Secret | None = None
+    block_unpriced_models: bool = False
+    user_api_key_cache_ttl: Seconds | None = None
+    user_api_key_cache_max_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    max_request_size_mb: Megabytes | None = None
+    max_response_size_mb: Megabytes | None = None
+    disable_requester_ip_address_logging: bool = False
+
+
+class LitellmSettings(Checked):
+    """`litellm_settings`."""
+
+    block_requests_for_models_without_pricing: bool = False
+    require_auth_for_metrics_endpoint: bool = True
+
+
+class ExtprocSettings(Checked):
+    """`extproc_settings`: what LiteLLM has no name for. Milliseconds.
+
+    `message_timeout_ms` is how long Envoy waits for one answer of the processor, `store_deadline_ms` how long the
+    processor waits for the key store, `stream_idle_timeout_ms` how long a stream may be silent.
+    """
+
+    message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
+    store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None
+    stream_idle_timeout_ms: Annotated[int, Field(ge=1_000, le=86_400_000)] | None = None
+
+
+class Configuration(Checked):
+    """The whole file."""
+
+    model_list: Annotated[list[Model], BeforeValidator(lambda value: [] if value is None else value)] = []
+    general_settings: Section[GeneralSettings] = GeneralSettings()
+    litellm_settings: Section[LitellmSettings] = LitellmSettings()
+    extproc_settings: Section[ExtprocSettings] = ExtprocSettings()
+
+
+def fields_of(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The declared names of a mapping."""
+    return tuple(kind.model_fields)
+
+
+def undeclared(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], type[BaseModel]]]:
+    """The path of every field that is not declared, with the mapping that it stands in. `model_info` is free."""
+    found: list[tuple[tuple[str | int, ...], type[BaseModel]]] = []
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            found += undeclared(item, (*path, index))
+    elif isinstance(value, BaseModel):
+        if not isinstance(value, ModelInfo):
+            found += [((*path, name), type(value)) for name in value.model_extra or ()]
+        for name in type(value).model_fields:
+            found += undeclared(getattr(value, name), (*path, name))
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A free value as JSON knows it: fractions become floats, for they are only shown."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
