@@ -14,6 +14,7 @@ import asyncio
 import ctypes
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -21,14 +22,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
 from pydantic import SecretStr
 
 from extproc import app
 from extproc.exchange import Exchange
 from extproc.policy.routing import Routes
-from extproc.settings import Layout, Settings
 from extproc.stores.sql import SqlStore
 from extproc.telemetry import logs
 
@@ -105,7 +104,7 @@ def serve(arguments: str, log: str, *faults: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for stream in (1, 2):
         os.dup2(output, stream)
-    settings, layout = msgspec.json.decode(Path(arguments).read_bytes(), type=tuple[Settings, Layout])
+    settings, layout = pickle.loads(Path(arguments).read_bytes())
     for name, _, value in (fault.partition("=") for fault in faults):
         FAULTS[name](value)
     logs.configure()

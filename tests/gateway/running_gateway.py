@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import fcntl
 import os
+import pickle
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import MASTER_KEY, Nursery, Server
 from running_envoy import RunningEnvoy, free_port, running_envoy
@@ -74,8 +74,8 @@ class Gateway:
 
     async def start_server(self, *faults: str) -> None:
         """Start the server and wait until it answers through Envoy."""
-        arguments = Path(self.layout.admin_socket).parent / "arguments.json"
-        arguments.write_bytes(msgspec.json.encode((self.settings, self.layout)))
+        arguments = Path(self.layout.admin_socket).parent / "arguments.pickle"
+        arguments.write_bytes(pickle.dumps((self.settings, self.layout)))
         self._server, self._faults = await self._nursery.start(arguments, self._log, *faults), faults
         await self._until_ready()
 
