@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -166,8 +166,9 @@ async def _management(parts: ManagementParts, layout: Layout) -> AsyncIterator[N
 class _QuietServer(uvicorn.Server):
     """Signals are this module's: uvicorn would stop at once what must outlive the streams in flight."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def _listen(path: str) -> socket.socket:

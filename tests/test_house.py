@@ -29,7 +29,7 @@ def functions(path: Path) -> list[tuple[str, int]]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
-            found.append((node.name, body[-1].end_lineno - body[0].lineno + 1))
+            found.append((node.name, (body[-1].end_lineno or 0) - body[0].lineno + 1))
     return found
 
 

@@ -60,9 +60,9 @@ class SseFramer:
         """The events completed by a chunk."""
         if self._given_up:
             return self._skip(chunk)
-        if self._held and not _BLANK_LINE.search(self._seam + chunk):
-            events, rest = [], chunk
-        else:
+        events: list[SseEvent] = []
+        rest = chunk
+        if not self._held or _BLANK_LINE.search(self._seam + chunk):
             events, rest = self._cut(self._take() + chunk)
             self._seam = b""
         if rest:

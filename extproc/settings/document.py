@@ -107,9 +107,9 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise self._error(node, f"nested deeper than {MAX_DEPTH} levels")
         self.values[path] = _position(node)
-        if isinstance(node, MappingNode):
+        if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping(node, path)
-        if isinstance(node, SequenceNode):
+        if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
         return self._scalar(node)
 

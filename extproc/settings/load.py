@@ -40,8 +40,9 @@ _SENTENCES = {
     "finite_number": "{name} must be a finite number",
     "decimal_type": "{name} must be a number",
     "decimal_parsing": "{name} must be a number",
+    "value_error": "{name} must be a number",
 }
-_CLOSE = 0.7
+_CLOSE = 0.8
 
 
 def load(path: Path | None, *, strict: bool = False) -> Settings:
@@ -82,21 +83,17 @@ def _told(found: Document, mistake: ErrorDetails) -> str:
 
 def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     rows, mistakes = Rows(found, folder), _Mistakes()
-    unsupported = [_not_supported(found, place, kind) for place, kind in undeclared(file)]
+    listed = sorted(undeclared(file), key=lambda entry: found.keys[entry[0]])
+    unsupported = [_not_supported(found, place, kind) for place, kind in listed]
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
     with mistakes:
         master_key = rows.secret(file.general_settings.master_key, ("general_settings", "master_key"))
     mistakes.tell()
-    return Settings(
-        deployments=deployments,
-        master_key=master_key,
-        unsupported=tuple(unsupported),
-        **_switches(file),
-        **_sizes(file),
-    )
+    told = {**_switches(file), **_sizes(file)}
+    return Settings(deployments=deployments, master_key=master_key, unsupported=tuple(unsupported), **told)
 
 
-def _switches(file: Configuration) -> dict[str, bool]:
+def _switches(file: Configuration) -> dict[str, Any]:
     general, litellm = file.general_settings, file.litellm_settings
     return {
         "block_unpriced_models": general.block_unpriced_models or litellm.block_requests_for_models_without_pricing,
@@ -105,7 +102,7 @@ def _switches(file: Configuration) -> dict[str, bool]:
     }
 
 
-def _sizes(file: Configuration) -> dict[str, int]:
+def _sizes(file: Configuration) -> dict[str, Any]:
     """Sizes and times in the program's units; what is not told keeps its default."""
     general, own = file.general_settings, file.extproc_settings
     told = {

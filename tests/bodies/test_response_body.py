@@ -130,10 +130,10 @@ def test_a_plain_response_is_passed_as_it_comes_and_read_at_its_end():
     body = PlainBody(openai_chat, 1_000)
 
     assert [body.feed(document[:10]), body.feed(document[10:])] == [None, None]
-    assert not body.finished
+    before = body.finished
     assert body.flush() == b""
 
-    assert body.finished
+    assert (before, body.finished) == (False, True)
     assert (body.response_id, body.model, body.usage) == ("chatcmpl-2", "m", Usage(input_tokens=8, output_tokens=3))
 
 

@@ -161,7 +161,7 @@ class Disk:
                 raise OSError(errno.ENOSPC, "No space left on device")
             real(file, offset, length)
 
-        monkeypatch.setattr(module.os, "posix_fallocate", allocate)
+        monkeypatch.setattr(os, "posix_fallocate", allocate)
 
 
 async def test_a_full_disk_stops_admission_while_receipts_still_fit(tmp_path, monkeypatch):

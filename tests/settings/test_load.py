@@ -1,0 +1,329 @@
+"""A configuration file becomes settings, or one line for each mistake."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from extproc import settings
+from extproc.errors import ConfigError
+from extproc.model import PriceOverride, SecretRef
+from extproc.settings.model import MEBIBYTE, Settings
+
+ONE = """\
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: gpt-4o
+      api_key: os.environ/OPENAI_API_KEY
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    def loader(text: str, *, strict: bool = False) -> Settings:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return settings.load(path, strict=strict)
+
+    return loader
+
+
+def refused(load, text: str, **options: bool) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load(text, **options)
+    return [line.partition("config.yaml:")[2] for line in str(error.value).splitlines()]
+
+
+def test_without_a_file_everything_is_the_default():
+    assert settings.load(None) == Settings()
+
+
+def test_an_empty_file_is_the_default(load):
+    assert load("") == Settings()
+
+
+def test_a_model_of_openai_needs_a_name_and_a_key_only(load):
+    (deployment,) = load(ONE).deployments
+
+    assert (deployment.model_name, deployment.provider, deployment.provider_model) == ("gpt-4o", "openai", "gpt-4o")
+    assert deployment.api_base == "https://api.openai.com/v1"
+    assert deployment.credential == SecretRef("env", "OPENAI_API_KEY")
+    upstream = deployment.upstream
+    assert (upstream.name, upstream.scheme, upstream.host, upstream.port, upstream.base_path) == (
+        "api.openai.com", "https", "api.openai.com", 443, "/v1",
+    )  # fmt: skip
+
+
+def test_the_security_pages_secrets_example_loads(load, monkeypatch):
+    monkeypatch.setenv("AZURE_API_BASE", "https://example.openai.azure.com")
+    text = ONE + (
+        "  - model_name: azure-gpt4\n    litellm_params:\n      model: azure/gpt-4\n"
+        "      api_key: os.environ/AZURE_API_KEY\n      api_base: os.environ/AZURE_API_BASE\n"
+        "general_settings:\n  master_key: os.environ/LITELLM_MASTER_KEY\n"
+    )
+
+    found = load(text, strict=True)
+
+    azure = found.deployments[1]
+    assert (azure.provider, azure.provider_model) == ("azure", "gpt-4")
+    assert azure.api_base == "https://example.openai.azure.com/openai/v1"
+    assert found.master_key == SecretRef("env", "LITELLM_MASTER_KEY")
+
+
+def test_an_address_that_is_not_set_leaves_its_model_out_and_says_so(load, monkeypatch):
+    monkeypatch.delenv("AZURE_API_BASE", raising=False)
+    text = ONE + (
+        "  - model_name: azure-gpt4\n    litellm_params: {model: azure/gpt-4, api_base: os.environ/AZURE_API_BASE}\n"
+    )
+
+    found = load(text)
+
+    assert [each.model_name for each in found.deployments] == ["gpt-4o"]
+    (line,) = found.unsupported
+    assert line.endswith(
+        "config.yaml:7:52: os.environ/AZURE_API_BASE is not set or is empty; the model azure-gpt4 is left out"
+    )
+
+
+def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load):
+    text = """\
+model_list:
+  - model_nam: a
+    litellm_params: {model: gpt-4o}
+  - model_name: b
+    litellm_params: {model: 7}
+general_settings:
+  block_unpriced_models: perhaps
+  user_api_key_cache_ttl: -1
+"""
+
+    assert refused(load, text) == [
+        "2:5: model_list[0].model_name is missing; 'model_nam' may be meant to be it",
+        "5:29: model_list[1].litellm_params.model must be a text",
+        "7:26: general_settings.block_unpriced_models must be true or false",
+        "8:27: general_settings.user_api_key_cache_ttl must be at least 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("{model: nobody/gpt-4o}", "3:29: the provider 'nobody' is not known; known are azure, "),
+        ("{model: my-own}", "3:29: it is not known which provider serves 'my-own': write PROVIDER/MODEL"),
+        ("{model: hosted_vllm/x}", "3:21: the provider hosted_vllm has no usual address: api_base is missing"),
+        ("{model: gpt-4o, api_base: 'ftp://x/v1'}", "3:47: api_base must begin with https:// or http://"),
+        ("{model: gpt-4o, api_base: 'http://u:p@x/v1'}", "3:47: api_base must hold no user and no password"),
+        ("{model: gpt-4o, api_base: 'http://x/v1?k=1'}", "3:47: api_base must be a scheme, a host and a path"),
+        ("{model: gpt-4o, api_base: 'http://x:99999/'}", "3:47: api_base is no URL"),
+        ("{model: gpt-4o, api_base: 'http:///v1'}", "3:47: api_base names no host"),
+        ("{model: gpt-4o, api_base: 'http://x/a b'}", "3:47: api_base has a path that no provider has"),
+        ("{model: openai/*}", "3:29: a * here needs one in model_name"),
+        ("{model: gpt-4o, custom_llm_provider: nobody}", "3:58: the provider 'nobody' is not known"),
+        ("{model: gpt-4o, api_key: '$OPENAI_API_KEY'}", "3:46: api_key looks like a reference, but is none"),
+        ("{model: gpt-4o, api_key: vault/openai/api_key}", "3:46: vault/… is not supported yet"),
+        ("{model: gpt-4o, api_key: ''}", "3:46: model_list[0].litellm_params.api_key must not be empty"),
+        ("{model: gpt-4o, input_cost_per_token: 2.5}", "input_cost_per_token must be at most 1"),
+        ("{model: gpt-4o, input_cost_per_token: -1}", "input_cost_per_token must be at least 0"),
+        ("{model: gpt-4o, input_cost_per_token: .nan}", "input_cost_per_token must be a finite number"),
+        ("{model: gpt-4o, input_cost_per_token: yes}", "input_cost_per_token must be a number"),
+        ("{model: gpt-4o, input_cost_per_token: much}", "input_cost_per_token must be a number"),
+        ("null", "litellm_params must be a mapping of names to values"),
+        ("[1]", "litellm_params must be a mapping of names to values"),
+    ],
+)
+def test_a_row_that_cannot_be_meant_is_refused_with_its_place(load, row, line):
+    text = f"model_list:\n  - model_name: a\n    litellm_params: {row}\n"
+
+    (told,) = refused(load, text)
+
+    assert line in told
+
+
+def test_a_password_in_an_address_is_not_quoted(load):
+    text = "model_list: [{model_name: a, litellm_params: {model: gpt-4o, api_base: 'http://me:hunter2@x/v1'}}]"
+
+    with pytest.raises(ConfigError) as error:
+        load(text)
+
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_secret_of_the_wrong_type_is_not_quoted(load):
+    (told,) = refused(load, "general_settings: {master_key: [sk-hunter2]}")
+
+    assert "hunter2" not in told
+
+
+def test_unknown_settings_are_listed_with_what_may_be_meant(load):
+    text = ONE + "general_settings:\n  mastr_key: x\n  ui_access_mode: sso\nrouter_settings:\n  rpm_limit: 5\n"
+
+    listed = [line.partition("config.yaml:")[2] for line in load(text).unsupported]
+
+    assert listed == [
+        "7:3: general_settings.mastr_key is not supported; is 'master_key' meant?",
+        "8:3: general_settings.ui_access_mode is not supported",
+        "9:1: router_settings is not supported",
+    ]
+
+
+def test_strict_refuses_what_is_not_supported(load):
+    assert refused(load, "general_settings:\n  alerting: [slack]\n", strict=True) == [
+        "2:3: general_settings.alerting is not supported"
+    ]
+
+
+def test_a_key_given_twice_is_refused(load):
+    (told,) = refused(load, "general_settings:\n  master_key: os.environ/A\n  master_key: os.environ/B\n")
+
+    assert told == "3:3: 'master_key' is given twice"
+
+
+@pytest.mark.parametrize("text", ["- a\n", "just a text\n", "7\n"])
+def test_what_is_no_mapping_is_no_configuration(load, text):
+    assert refused(load, text) == ["1:1: a configuration is a mapping of names to values"]
+
+
+@pytest.mark.parametrize("section", ["model_list", "general_settings", "litellm_settings", "extproc_settings"])
+def test_an_empty_section_is_the_default(load, section):
+    assert load(f"{section}:\n") == Settings()
+
+
+def test_prices_are_exact_and_those_of_the_parameters_come_first(load):
+    text = """\
+model_list:
+  - model_name: a
+    litellm_params:
+      model: openai/a
+      input_cost_per_token: 0.00000015
+      output_cost_per_token: 6e-07
+      cache_read_input_token_cost: "75e-9"
+    model_info: {input_cost_per_token: 1, input_cost_per_request: 0.25, mode: chat, max_input_tokens: 128000, x: 0.5}
+"""
+
+    (deployment,) = load(text, strict=True).deployments
+
+    assert deployment.prices == PriceOverride(
+        input_cost_per_token=Decimal("0.00000015"),
+        output_cost_per_token=Decimal("6e-07"),
+        cache_read_input_token_cost=Decimal("75e-9"),
+        input_cost_per_request=Decimal("0.25"),
+    )
+    assert deployment.model_info == {"mode": "chat", "max_input_tokens": 128000, "x": 0.5}
+
+
+def test_a_price_of_zero_is_a_price(load):
+    text = "model_list: [{model_name: a, litellm_params: {model: openai/a, input_cost_per_token: 0}}]"
+
+    assert load(text).deployments[0].prices == PriceOverride(input_cost_per_token=Decimal(0))
+
+
+def test_settings_are_converted_to_the_programs_units(load):
+    text = """\
+general_settings:
+  master_key: file/secrets/master
+  block_unpriced_models: true
+  user_api_key_cache_ttl: 1.5
+  user_api_key_cache_max_size: 7
+  max_request_size_mb: 2
+  max_response_size_mb: 0.5
+  disable_requester_ip_address_logging: true
+litellm_settings: {require_auth_for_metrics_endpoint: false}
+extproc_settings: {message_timeout_ms: 900, store_deadline_ms: 80, stream_idle_timeout_ms: 70000}
+"""
+
+    found = load(text, strict=True)
+
+    assert found.master_key is not None
+    assert found.master_key.scheme == "file"
+    assert found.master_key.location.endswith("/secrets/master")
+    assert Path(found.master_key.location).is_absolute()
+    assert found.block_unpriced_models
+    assert (found.key_cache_ttl_ms, found.key_cache_size) == (1_500, 7)
+    assert (found.max_request_bytes, found.max_response_bytes) == (2 * MEBIBYTE, MEBIBYTE // 2)
+    assert not found.log_requester_ip
+    assert not found.require_auth_for_metrics_endpoint
+    assert (found.message_timeout_ms, found.store_deadline_ms, found.stream_idle_timeout_ms) == (900, 80, 70_000)
+
+
+def test_litellms_name_for_blocking_unpriced_models_works_too(load):
+    assert load("litellm_settings: {block_requests_for_models_without_pricing: true}").block_unpriced_models
+
+
+def rows(load, *parameters: str):
+    text = "model_list:\n" + "".join(
+        f"  - {{model_name: m{index}, litellm_params: {row}}}\n" for index, row in enumerate(parameters)
+    )
+    return load(text).deployments
+
+
+def test_one_address_is_one_upstream(load):
+    first, second, third = rows(load, "{model: gpt-4o}", "{model: gpt-4o-mini}", "{model: groq/llama-3}")
+
+    assert first.upstream is second.upstream
+    assert third.upstream.name == "api.groq.com"
+
+
+def test_two_paths_at_one_host_are_two_upstreams_with_two_names(load):
+    first, second = rows(
+        load, "{model: openai/a, api_base: 'http://h:8000/v1'}", "{model: openai/b, api_base: 'http://h:8000/v2'}"
+    )
+
+    assert (first.upstream.base_path, second.upstream.base_path) == ("/v1", "/v2")
+    assert first.upstream.name == "h-8000"
+    assert second.upstream.name.startswith("h-8000-")
+
+
+@pytest.mark.parametrize(
+    ("base", "host", "port", "name"),
+    [
+        ("http://[::1]:11434/v1", "::1", 11434, "1-11434"),
+        ("https://LLM.Example.com/v1/", "llm.example.com", 443, "llm.example.com"),
+        ("http://10.0.0.7/v1", "10.0.0.7", 80, "10.0.0.7"),
+    ],
+)
+def test_an_address_is_taken_apart(load, base, host, port, name):
+    (deployment,) = rows(load, f"{{model: openai/a, api_base: '{base}'}}")
+
+    upstream = deployment.upstream
+    assert (upstream.host, upstream.port, upstream.name, upstream.base_path) == (host, port, name, "/v1")
+
+
+def test_ids_are_stable_differ_and_do_not_depend_on_a_secrets_value(load):
+    first, second = rows(load, "{model: gpt-4o, api_key: sk-one}", "{model: gpt-4o-mini, api_key: sk-one}")
+    (again,) = rows(load, "{model: gpt-4o, api_key: sk-two}")
+
+    assert first.id == again.id
+    assert first.id != second.id
+
+
+def test_equal_rows_and_equal_own_ids_are_told_apart(load):
+    text = """\
+model_list:
+  - {model_name: a, litellm_params: {model: gpt-4o}, model_info: {id: own}}
+  - {model_name: a, litellm_params: {model: gpt-4o}, model_info: {id: own}}
+"""
+
+    assert [each.id for each in load(text).deployments] == ["own", "own-2"]
+
+
+def test_a_wildcard_needs_nothing_more(load):
+    text = "model_list: [{model_name: 'openai/*', litellm_params: {model: 'openai/*', api_key: os.environ/K}}]"
+
+    (deployment,) = load(text).deployments
+
+    assert (deployment.model_name, deployment.provider_model) == ("openai/*", "*")
+
+
+def test_a_provider_may_be_named_beside_the_model(load):
+    (deployment,) = rows(load, "{model: meta/llama, custom_llm_provider: groq}")
+
+    assert (deployment.provider, deployment.provider_model) == ("groq", "meta/llama")
+
+
+def test_an_address_may_be_called_base_url(load):
+    (deployment,) = rows(load, "{model: openai/x, base_url: 'http://h:1/v1'}")
+
+    assert deployment.api_base == "http://h:1/v1"
