@@ -10,6 +10,7 @@ import pytest
 from extproc import settings
 from extproc.errors import ConfigError
 from extproc.model import PriceOverride, SecretRef
+from extproc.settings import schema
 from extproc.settings.model import MEBIBYTE, Settings
 
 ONE = """\
@@ -327,3 +328,10 @@ def test_an_address_may_be_called_base_url(load):
     (deployment,) = rows(load, "{model: openai/x, base_url: 'http://h:1/v1'}")
 
     assert deployment.api_base == "http://h:1/v1"
+
+
+def test_every_setting_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    kinds = (schema.Model, schema.Parameters, schema.GeneralSettings, schema.LitellmSettings, schema.ExtprocSettings)
+
+    assert [name for kind in kinds for name in schema.fields_of(kind) if name not in text] == []
