@@ -21,6 +21,7 @@ from extproc.management.parts import ManagementParts, Parts
 from extproc.model import Deployment, Key
 from extproc.policy.access import allows_model
 from extproc.stores.contract import Health
+from extproc.stores.deadline import within
 
 public = APIRouter(tags=["health"])
 reading = APIRouter(route_class=AnyKeyRoute, tags=["health"], responses=ERRORS)
@@ -101,8 +102,7 @@ async def _answers(parts: ManagementParts) -> dict[str, bool]:
 
 async def _answers_in_time(store: Health, seconds: float) -> bool:
     try:
-        async with asyncio.timeout(seconds):
-            await store.ping()
+        await within(seconds, store.ping())
     except (StoreUnavailable, TimeoutError):
         return False
     return True

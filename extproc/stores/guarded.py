@@ -7,13 +7,13 @@ fails, is `StoreUnavailable`; the state is logged once when it goes down and onc
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from extproc.errors import StoreUnavailable
 from extproc.model import Key
 from extproc.stores.contract import KeyStore
+from extproc.stores.deadline import within
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,7 @@ class GuardedKeys:
 
     async def find(self, digest: str) -> Key | None:
         try:
-            async with asyncio.timeout(self._deadline):
-                key = await self._inner.find(digest)
+            key = await within(self._deadline, self._inner.find(digest))
         except TimeoutError:
             outage = StoreUnavailable(self._name, f"no answer within {self._deadline} s")
             self._mark(up=False, reason=outage.reason)

@@ -55,7 +55,7 @@ async def client(anonymous: httpx.AsyncClient, key: str) -> httpx.AsyncClient:
 
 @pytest.fixture(scope="module")
 async def breakable(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
-    async with running_gateway(nursery, upstream) as found:
+    async with running_gateway(nursery, upstream, store_deadline_ms=500) as found:
         yield found
 
 
