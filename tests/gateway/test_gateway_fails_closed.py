@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from gateway.running_gateway import CHAT, HELLO, Gateway, bearer
 from gateway.scripted_upstream import WORDS, ScriptedUpstream, says
-from running_envoy import running_envoy, validate
+from running_envoy import free_port, running_envoy
 
 from extproc.envoyconfig import render
 
@@ -96,15 +97,23 @@ async def test_a_defect_in_one_exchange_harms_no_other(fragile, fragile_client, 
     assert (wrong.status_code, malformed.status_code, right.status_code) == (401, 400, 200)
 
 
-async def test_envoy_does_not_start_without_the_processors_cluster(fragile):
+@pytest.mark.usefixtures("nothing_passes")
+async def test_without_the_processors_cluster_nobody_passes(fragile, fragile_client):
+    """Envoy starts all the same, and has nobody to ask."""
     bootstrap = render(fragile.settings, fragile.layout)
     clusters = bootstrap["static_resources"]["clusters"]
     bootstrap["static_resources"]["clusters"] = [cluster for cluster in clusters if cluster["name"] != "extproc"]
+    port = listening_elsewhere(bootstrap)
 
-    code, output = await validate(bootstrap)
+    async with running_envoy(bootstrap):
+        plain = await fragile_client.post(f"http://127.0.0.1:{port}{CHAT}", json=ASKING)
+        forged = await fragile_client.post(
+            f"http://127.0.0.1:{port}{CHAT}", json=ASKING, headers={"x-extproc-upstream": "provider"}
+        )
 
-    assert code != 0
-    assert "extproc" in output
+    assert len(clusters) == len(bootstrap["static_resources"]["clusters"]) + 1
+    assert is_refusal(plain)
+    assert is_refusal(forged)
 
 
 @pytest.mark.usefixtures("nothing_passes")
@@ -118,7 +127,7 @@ async def test_without_the_processors_filter_no_route_leads_to_a_provider(fragil
             for host in manager["route_config"]["virtual_hosts"]:
                 for route in host["routes"]:
                     route.get("typed_per_filter_config", {}).pop("envoy.filters.http.ext_proc", None)
-    port = await listening_elsewhere(bootstrap, fragile)
+    port = listening_elsewhere(bootstrap)
 
     async with running_envoy(bootstrap), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         plain = await client.post(CHAT, json=ASKING)
@@ -127,10 +136,8 @@ async def test_without_the_processors_filter_no_route_leads_to_a_provider(fragil
     assert plain.status_code == forged.status_code == 503
 
 
-async def listening_elsewhere(bootstrap: dict, gateway: Gateway) -> int:
+def listening_elsewhere(bootstrap: dict[str, Any]) -> int:
     """Change a bootstrap so that its Envoy can run beside the gateway's; gives the port for plaintext."""
-    from running_envoy import free_port
-
     bootstrap["admin"]["address"]["pipe"]["path"] += ".2"
     ports = []
     for listener in bootstrap["static_resources"]["listeners"]:
