@@ -254,16 +254,19 @@ def _parts(batch: list[_Pending], size: int) -> Iterator[list[_Pending]]:
 def _records(path: Path, offset: int, end: int | None) -> Iterator[tuple[Receipt, int]]:
     """Whole records of a segment, each with the offset behind it, up to `end` or the first that is not whole."""
     try:
-        data = path.read_bytes() if end is None else path.read_bytes()[:end]
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(-1 if end is None else end - offset)
     except FileNotFoundError:
         return
-    while offset + _HEADER.size <= len(data):
-        length, checksum = _HEADER.unpack_from(data, offset)
-        payload = data[offset + _HEADER.size : offset + _HEADER.size + length]
+    start = 0
+    while start + _HEADER.size <= len(data):
+        length, checksum = _HEADER.unpack_from(data, start)
+        payload = data[start + _HEADER.size : start + _HEADER.size + length]
         if length == 0 or len(payload) < length or zlib.crc32(payload) != checksum:
             return
-        offset += _HEADER.size + length
-        yield _DECODER.decode(payload), offset
+        start += _HEADER.size + length
+        yield _DECODER.decode(payload), offset + start
 
 
 def _lock(directory: Path) -> int:
