@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,7 +66,8 @@ def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     Prints one line "ready: URL …" when all of it answers. Ctrl-C lets requests in flight end; a second one hurries.
     """
     from extproc.supervisor.layout import Ports
-    from extproc.supervisor.up import Wishes
+    from extproc.supervisor.plan import Wishes
+    from extproc.supervisor.screen import Screen
     from extproc.supervisor.up import up as run
 
     wishes = Wishes(
@@ -77,7 +81,7 @@ def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         envoy_concurrency=envoy_concurrency,
         tls=_pair(tls_cert, tls_key),
     )
-    raise typer.Exit(run(wishes, _show, _say))
+    raise typer.Exit(run(wishes, _show, _say, Screen(_tell) if sys.stderr.isatty() else None))
 
 
 def serve(
@@ -110,7 +114,7 @@ def _serve(settings: Settings, place: Layout, *, wait_seconds: int) -> None:
     """Serve as the only processor of the data directory; a child of `up` waits for the one before it to leave."""
     import uvloop
 
-    from extproc import app
+    app = _loaded_for_good()
     from extproc.supervisor import layout, lock, master_key
     from extproc.telemetry import logs
 
@@ -126,6 +130,16 @@ def _serve(settings: Settings, place: Layout, *, wait_seconds: int) -> None:
         master_key.announce(key, _show, _say)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(app.serve(settings, place, key.value))
+
+
+def _loaded_for_good() -> ModuleType:
+    """The application. What is loaded lives as long as the process: not worth collecting now, nor looking at later."""
+    gc.disable()
+    from extproc import app
+
+    gc.freeze()
+    gc.enable()
+    return app
 
 
 def simulate_provider(
@@ -157,8 +171,20 @@ def _pair(certificate: Path | None, private_key: Path | None) -> tuple[Path, Pat
 
 
 def _show(text: str) -> None:
-    typer.echo(text)
+    in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    typer.echo("\n".join(map(_dressed, text.split("\n"))) if in_colour else text)
+
+
+def _dressed(line: str) -> str:
+    """What matters is bold, and what explains steps back. Copied from a terminal it is the same text."""
+    if line.startswith("ready:"):
+        return typer.style(line, bold=True, fg="green")
+    return typer.style(line, dim=True) if line.startswith("# ") else line
 
 
 def _say(text: str) -> None:
-    typer.echo(f"extproc: {text}", err=True)
+    _tell(f"extproc: {text}")
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)

@@ -18,7 +18,10 @@ import msgspec
 #: Of an ordered stop: how long a process that was killed may take to be gone, and one that was hurried to end.
 HURRIED_SECONDS = 5.0
 
+PIECE_BYTES = 64 * 1024
+
 Say = Callable[[str], None]
+Logged = Callable[[bytes], None]
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +68,20 @@ class Backoff:
 
 
 class Child:
-    """A program and the process that runs it at the moment."""
+    """A program and the process that runs it at the moment.
 
-    def __init__(self, program: Program, say: Say, patience: Patience | None = None) -> None:
+    `logged` takes what the process writes to stderr, in pieces as they come; without it they share ours.
+    """
+
+    def __init__(
+        self, program: Program, say: Say, patience: Patience | None = None, logged: Logged | None = None
+    ) -> None:
         self.program = program
         self._say = say
         self._patience = patience or Patience()
+        self._logged = logged
         self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
         self._let_go = asyncio.Event()
 
     @property
@@ -82,14 +92,16 @@ class Child:
     async def keep_running(self) -> str:
         """Run until it is let go; why it is hopeless, or an empty text if it was let go."""
         title, backoff = self.program.title, Backoff(self._patience)
-        while not self._let_go.is_set():
+        while True:
             try:
-                self._process = await self._start()
+                process = await self._start()
             except OSError as error:
                 return f"{title} cannot be started: {error.strerror}"
-            how = _how_it_ended(code := await self._process.wait())
+            if process is None:
+                return ""
+            how = _how_it_ended(code := await self._end_of(process))
             if self._let_go.is_set():
-                break
+                return ""
             if code in self.program.final_codes:
                 return f"{title} {how} and would do so again"
             pause = backoff.pause(asyncio.get_running_loop().time())
@@ -97,7 +109,6 @@ class Child:
                 return f"{title} {how}, {self._patience.limit} times within {self._patience.window:g} s"
             self._say(f"{title} {how}; starting it again in {pause:g} s")
             await _wait(self._let_go, pause)
-        return ""
 
     def let_go(self) -> None:
         """Do not start it again."""
@@ -106,7 +117,8 @@ class Child:
     async def stop(self, seconds: float, hurry: asyncio.Event) -> None:
         """Let go, ask the process to end and wait; kill it when the time is over, or soon after `hurry` is set."""
         self.let_go()
-        process = self._process
+        async with self._starting:
+            process = self._process
         if process is None or process.returncode is not None:
             return
         _send(process, signal.SIGTERM)
@@ -116,12 +128,25 @@ class Child:
         _send(process, signal.SIGKILL)
         await process.wait()
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *self.program.command,
-            stdin=subprocess.PIPE if self.program.lifeline else subprocess.DEVNULL,
-            process_group=0,
-        )
+    async def _start(self) -> asyncio.subprocess.Process | None:
+        """A new process, unless it was let go. A stop waits until there is something to stop."""
+        async with self._starting:
+            if self._let_go.is_set():
+                return None
+            self._process = await asyncio.create_subprocess_exec(
+                *self.program.command,
+                stdin=subprocess.PIPE if self.program.lifeline else subprocess.DEVNULL,
+                stderr=subprocess.PIPE if self._logged else None,
+                process_group=0,
+            )
+            return self._process
+
+    async def _end_of(self, process: asyncio.subprocess.Process) -> int:
+        """Its exit code, when it has ended and all that it wrote is handed on."""
+        if self._logged is not None and process.stderr is not None:
+            while piece := await process.stderr.read(PIECE_BYTES):
+                self._logged(piece)
+        return await process.wait()
 
 
 async def _ended(process: asyncio.subprocess.Process, seconds: float, hurry: asyncio.Event | None = None) -> bool:

@@ -13,16 +13,17 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from extproc.errors import ConfigError
-from extproc.settings.model import Layout
+from extproc.settings.model import Layout, Settings
 from extproc.supervisor import private_files
 
 VERSION_SECONDS = 30
-#: Envoy's own log, for machines: spdlog's escapes, of which `%j` is the message as JSON.
-JSON_LINES = '{"time": "%Y-%m-%dT%T.%e%z", "level": "%l", "logger": "envoy.%n", "event": %j}'
-PROSE = "%Y-%m-%d %T.%e envoy %l: %v"
+#: Envoy's own log: spdlog's escapes, and Envoy's `%j`, the message as it may stand between a JSON text's quotes.
+JSON_LINES = '{"time": "%Y-%m-%dT%T.%e%z", "level": "%l", "logger": "envoy.%n", "event": "%j"}'
+#: How long access log lines may wait before they are written: long for a collector, short for a person.
+FLUSH_MILLISECONDS = 10_000
+SCREEN_FLUSH_MILLISECONDS = 500
 
 
 def find(path: Path | None) -> Path:
@@ -41,26 +42,36 @@ def find(path: Path | None) -> Path:
     return binary
 
 
-def write_bootstrap(layout: Layout, bootstrap: dict[str, Any]) -> Path:
-    """Keep the bootstrap where Envoy reads it. Raises `ConfigError` where it cannot be written."""
-    path = Path(layout.data_dir) / "envoy.json"
+def bootstrap_path(layout: Layout) -> Path:
+    """Where Envoy reads its configuration."""
+    return Path(layout.data_dir) / "envoy.json"
+
+
+def write_bootstrap(path: Path, settings: Settings, layout: Layout) -> None:
+    """Render the bootstrap and keep it at `path`. Raises `ConfigError` where it cannot be written.
+
+    Rendering is imported here, because it takes more than a second that the caller may have better use for.
+    """
+    from extproc.envoyconfig import render
+
+    document = json.dumps(render(settings, layout), indent=1)
     try:
-        private_files.write(path, json.dumps(bootstrap, indent=1).encode())
+        private_files.write(path, document.encode())
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
-    return path
 
 
 def command(
-    binary: Path, bootstrap: Path, *, drain_seconds: int, concurrency: int | None, for_machines: bool
+    binary: Path, bootstrap: Path, *, drain_seconds: int, concurrency: int | None, on_screen: bool
 ) -> tuple[str, ...]:
     """How Envoy is started. `concurrency` is its number of worker threads, all processors where `None`."""
+    flush = SCREEN_FLUSH_MILLISECONDS if on_screen else FLUSH_MILLISECONDS
     threads = () if concurrency is None else ("--concurrency", str(concurrency))
     return (
         str(binary),
         *("--config-path", str(bootstrap), "--disable-hot-restart"),
         *("--drain-time-s", str(max(1, drain_seconds)), "--drain-strategy", "immediate"),
-        *("-l", "warn", "--log-format", JSON_LINES if for_machines else PROSE),
+        *("-l", "warn", "--log-format", JSON_LINES, "--file-flush-interval-msec", str(flush)),
         *threads,
     )
 

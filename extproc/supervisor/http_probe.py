@@ -27,10 +27,11 @@ class Unanswered(ExtprocError):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What was answered."""
+    """What was answered. `request_id` is Envoy's name for the request in every log, empty where it gave none."""
 
     status: int
     body: bytes
+    request_id: str = ""
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -71,7 +72,8 @@ def _ask(connect: Connect, method: str, path: str) -> Answer:
     try:
         connection.request(method, path, headers={"connection": "close"})
         response = connection.getresponse()
-        return Answer(response.status, response.read(MAX_BODY_BYTES))
+        body = response.read(MAX_BODY_BYTES)
+        return Answer(response.status, body, response.getheader("x-request-id", ""))
     except (OSError, http.client.HTTPException) as error:
         raise Unanswered(str(error) or type(error).__name__) from None
     finally:

@@ -2,13 +2,17 @@
 
 A door is open when the management API answers behind it (`/health/readiness`, so the database works too) and the
 processor does: only the processor answers 401 to a request without a key, Envoy alone would answer 503.
+
+The questions are requests like any other, with their lines in the logs. So nothing is asked before Envoy has somebody
+to ask, and the ids of the questions are handed on, for whoever wants to leave their lines out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -17,7 +21,7 @@ from extproc.supervisor import http_probe
 from extproc.supervisor.certificates import Certificates
 from extproc.supervisor.http_probe import Connect, Unanswered
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 
 #: Method, path, and the status that says "I am here".
 QUESTIONS = (("GET", "/health/readiness", 200), ("POST", "/v1/chat/completions", 401))
@@ -44,27 +48,45 @@ def doors(layout: Layout, tls: Certificates) -> tuple[Door, ...]:
     return tuple(found)
 
 
-async def until_ready(opening: Sequence[Door], seconds: float) -> str:
-    """Wait until all doors are open. Returns an empty text or, when the time is over, what is still wrong."""
+async def until_listening(paths: Sequence[str]) -> None:
+    """Wait, for as long as it takes, until somebody listens on each of these Unix sockets."""
+    for path in paths:
+        while not _listens(path):  # noqa: ASYNC110 - another process listens
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def until_ready(opening: Sequence[Door], seconds: float, note: Callable[[str], None] | None = None) -> str:
+    """Wait until all doors are open. Returns an empty text or, when the time is over, what is still wrong.
+
+    `note` gets Envoy's id of every question that was asked.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     for door in opening:
-        while reason := await trouble(door):
+        while reason := await trouble(door, note):
             if asyncio.get_running_loop().time() >= deadline:
                 return f"{door.url} is not ready after {seconds:g} s: {reason}"
             await asyncio.sleep(POLL_SECONDS)
     return ""
 
 
-async def trouble(door: Door) -> str:
+async def trouble(door: Door, note: Callable[[str], None] | None = None) -> str:
     """Why a door is not open; empty if it is."""
     for method, path, expected in QUESTIONS:
         try:
-            status = (await http_probe.ask(door.connect, method, path)).status
+            answer = await http_probe.ask(door.connect, method, path)
         except Unanswered as error:
             return str(error)
-        if status != expected:
-            return f"{method} {path} answers {status}"
+        if note is not None:
+            note(answer.request_id)
+        if answer.status != expected:
+            return f"{method} {path} answers {answer.status}"
     return ""
+
+
+def _listens(path: str) -> bool:
+    """A connection to a Unix socket stands or fails at once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def _trusting(tls: Certificates) -> ssl.SSLContext:

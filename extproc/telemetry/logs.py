@@ -21,6 +21,8 @@ import structlog
 from extproc.model import Outcome
 
 QUEUE_LINES = 100_000
+#: Libraries that tell at every start and stop what is nobody's business; their warnings are shown.
+CHATTY = ("alembic", "uvicorn")
 FLUSH_SECONDS = 0.1
 
 
@@ -95,6 +97,8 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO) -> LineWr
     handler.setFormatter(formatter)
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     return writer
 
 
