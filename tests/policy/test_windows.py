@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -126,3 +127,43 @@ def test_months_land_in_the_month_that_was_meant(months, now):
 
     assert (end.year * 12 + end.month) - (start.year * 12 + start.month) == months
     assert end.day == start.day or (end + timedelta(days=1)).day == 1
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ZONES = st.sampled_from([UTC, BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Asia/Kathmandu")])
+BUDGETS = st.sampled_from(["1s", "7m", "5h", "48h", "1d", "2d", "3d", "7d", "1w", "2w", "30d", "1mo", "2mo", "5mo"])
+
+
+@given(BUDGETS, moments, moments, ZONES)
+def test_windows_follow_each_other_without_gap_or_overlap(text, now, reset, zone):
+    duration = windows.parse(text)
+    since, until = windows.window(duration, now, reset, zone)
+
+    assert since <= now < until
+    assert windows.window(duration, since, reset, zone) == (since, until)
+    assert windows.window(duration, until - 1, reset, zone) == (since, until)
+    assert windows.window(duration, until, reset, zone)[0] == until
+
+
+@given(BUDGETS, moments, moments, ZONES)
+def test_the_first_reset_of_a_budget_is_the_end_of_one_of_its_windows(text, made, now, zone):
+    duration = windows.parse(text)
+    reset = windows.next_reset(duration, made, zone)
+
+    assert windows.window(duration, reset, reset, zone)[0] == reset
+
+
+def test_a_month_in_a_time_zone_begins_at_its_own_midnight():
+    now = ms("2026-11-25T00:00")
+
+    since, until = windows.window(windows.parse("30d"), now, None, BERLIN)
+
+    assert (since, until) == (ms("2026-10-31T23:00"), ms("2026-11-30T23:00"))
+
+
+def test_a_day_on_which_the_clocks_change_is_one_window():
+    now = ms("2026-10-25T12:00")
+
+    since, until = windows.window(windows.parse("1d"), now, None, BERLIN)
+
+    assert until - since == 25 * 3_600_000
