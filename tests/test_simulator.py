@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import httpx2
 import openai
 import pytest
 from hypothesis import given
@@ -58,10 +59,9 @@ async def answers(path: Path) -> bool:
 
 @pytest.fixture
 async def sdk(socket: Path) -> AsyncIterator[AsyncOpenAI]:
-    async with client_at(socket) as http:
-        yield AsyncOpenAI(
-            api_key="unused", base_url="http://simulated-provider/v1", http_client=http, max_retries=0
-        )  # fmt: skip
+    transport = httpx2.AsyncHTTPTransport(uds=str(socket))
+    async with httpx2.AsyncClient(transport=transport) as http:
+        yield AsyncOpenAI(api_key="unused", base_url="http://simulated-provider/v1", http_client=http, max_retries=0)
 
 
 async def test_a_chat_completion_says_that_it_is_simulated(sdk):
