@@ -177,7 +177,7 @@ class Exchange:
             return refusals.OUTBOX_FULL
         if event.end_of_stream:
             return refusals.EMPTY_BODY
-        return hygiene.check_body_headers(event.headers)
+        return hygiene.check_headers(event.headers)
 
     async def _on_request_body(self, event: RequestBody) -> Reply:
         assert self._api is not None

@@ -31,6 +31,8 @@ AMPLE = 100_000
 #: Retries need room of their own: Envoy's default of 3 at a time would turn one dead worker into refusals.
 AMPLE_RETRIES = 1_000
 BUFFER_BYTES = 256 * 1024
+#: Of a response, like those of a request: 100 are usual, and the processor adds some.
+MAX_HEADERS = 128
 #: Below the idle timeouts usual among providers (60 s and more), so that they do not close what we are about to use.
 UPSTREAM_IDLE_SECONDS = 50
 
@@ -171,7 +173,7 @@ def _negotiated() -> dict[str, Any]:
 
 
 def _idle(amount: int) -> core.HttpProtocolOptions:
-    return core.HttpProtocolOptions(idle_timeout=seconds(amount))
+    return core.HttpProtocolOptions(idle_timeout=seconds(amount), max_headers_count=MAX_HEADERS)
 
 
 def _tls(host: str, ca_bundle: str) -> core.TransportSocket:

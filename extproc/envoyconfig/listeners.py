@@ -2,8 +2,8 @@
 
 What is not plain HTTP is refused here, before anything else reads it: escaped slashes (a path must mean the same to
 every check behind), underscores in header names (`x_extproc_…` must not become `x-extproc-…`), headers and bodies that
-are too large or too slow. Internal headers of clients are removed *before* the first route is chosen. No address counts
-as internal, so `x-request-id` is always ours and `x-envoy-*` of clients is dropped.
+are too large or too slow. Internal headers and cookies of clients are removed *before* the first route is chosen. No
+address counts as internal, so `x-request-id` is always ours and `x-envoy-*` of clients is dropped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from extproc.envoyconfig.access_log import access_log
 from extproc.envoyconfig.processor_filter import processor_filter
 from extproc.envoyconfig.replies import local_replies
 from extproc.envoyconfig.typed import add_if_absent, file, milliseconds, overwrite, seconds, socket, typed
+from extproc.policy import hygiene
 from extproc.settings.model import Layout, Settings
 
 SERVER_NAME = "llm-extproc"
@@ -32,7 +33,9 @@ INTERNAL_PREFIX = "x-extproc-"
 #: An empty list would mean "all private addresses"; this one is nobody's source address.
 NOBODY = core.CidrRange(address_prefix="255.255.255.255", prefix_len=32)
 CONNECTION_BUFFER_BYTES = 256 * 1024
-MAX_HEADERS_KIB = 32
+#: More than the processor lets pass, which refuses in its own words and needs room for what it sets.
+MAX_HEADERS = hygiene.MAX_HEADERS + 28
+MAX_HEADERS_KIB = hygiene.MAX_HEADER_BYTES // 1024 + 4
 MAX_CONCURRENT_STREAMS = 128
 STREAM_WINDOW_BYTES = 256 * 1024
 CONNECTION_WINDOW_BYTES = 1024 * 1024
@@ -93,7 +96,7 @@ def _connection_manager(
         http_filters=_filters(settings, added),
         access_log=[access_log(log_client=settings.log_requester_ip)],
         local_reply_config=local_replies(),
-        early_header_mutation_extensions=[_without_internal_headers()],
+        early_header_mutation_extensions=[_without_unwanted_headers()],
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action=slashes,
@@ -107,6 +110,7 @@ def _connection_manager(
         max_request_headers_kb=MAX_HEADERS_KIB,
         common_http_protocol_options=core.HttpProtocolOptions(
             idle_timeout=seconds(300),
+            max_headers_count=MAX_HEADERS,
             headers_with_underscores_action=core.HttpProtocolOptionsHeadersWithUnderscoresAction.REJECT_REQUEST,
         ),
         http2_protocol_options=_http2(),
@@ -138,9 +142,11 @@ def _filters(settings: Settings, added: tuple[core.HeaderValueOption, ...]) -> l
     ]
 
 
-def _without_internal_headers() -> core.TypedExtensionConfig:
+def _without_unwanted_headers() -> core.TypedExtensionConfig:
+    """Without what is ours alone, and without cookies: nobody behind reads them, and they would take up room."""
     internal = mutation_rules.HeaderMutationRemoveOnMatch(key_matcher=matcher.StringMatcher(prefix=INTERNAL_PREFIX))
-    mutation = early_mutation.HeaderMutation(mutations=[mutation_rules.HeaderMutation(remove_on_match=internal)])
+    removals = [mutation_rules.HeaderMutation(remove_on_match=internal), mutation_rules.HeaderMutation(remove="cookie")]
+    mutation = early_mutation.HeaderMutation(mutations=removals)
     return core.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation", typed_config=typed(mutation)
     )

@@ -28,11 +28,19 @@ QUERY_REFUSED = Refusal(400, "invalid_request_error", "This path takes no query 
 #: What is said instead of Envoy's own words, by status.
 SAID: tuple[Refusal, ...] = (
     Refusal(400, "invalid_request_error", "The request is not valid HTTP.", None, "invalid_http"),
-    Refusal(403, "invalid_request_error", "This protocol upgrade is not allowed.", None, "upgrade_refused"),
+    Refusal(
+        403,
+        "invalid_request_error",
+        "Neither protocol upgrades nor https without TLS are allowed.",
+        None,
+        "not_allowed",
+    ),
     Refusal(408, "timeout_error", "The request was not received in time.", None, "request_timeout"),
     BODY_TOO_LARGE,
-    Refusal(431, "invalid_request_error", "The request headers are too large.", None, "headers_too_large"),
+    Refusal(426, "invalid_request_error", "HTTP/1.1 or HTTP/2 is required.", None, "old_protocol"),
+    refusals.HEADERS_TOO_LARGE,
     Refusal(500, "internal_server_error", refusals.NOT_PROCESSED.message, None, "not_processed"),
+    Refusal(501, "invalid_request_error", "This transfer-encoding is not supported.", None, "unknown_encoding"),
     Refusal(502, "api_error", "The provider's answer is not valid HTTP.", None, "invalid_response"),
     Refusal(503, "service_unavailable", "The service is temporarily unavailable. Please retry.", None, "unavailable"),
     Refusal(504, "timeout_error", "The request timed out.", None, "timeout"),

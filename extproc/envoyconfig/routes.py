@@ -58,9 +58,13 @@ MANAGEMENT_FOLDERS = (
 #: What SDKs add to every path (Azure's client), and no provider behind us needs: removed.
 QUERY_REMOVED = ("api-version",)
 
-#: Facts about the client's network, and the header that has done its work.
+#: Facts about the client's network, the header that has done its work, and what some servers take for a better path or
+#: method than the request's own: it would be asked on the operator's account, past every check.
 _KEPT_FROM_PROVIDERS = (
     processor_filter.UPSTREAM_HEADER,
+    *("x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-path", "x-forwarded-prefix"),
+    *("x-http-method-override", "x-http-method", "x-method-override"),
+    "proxy-authorization",
     *("cookie", "forwarded", "via", "x-real-ip", "true-client-ip"),
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-client-cert"),
     *("x-envoy-external-address", "x-envoy-internal"),

@@ -8,7 +8,7 @@ under LiteLLM's names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from extproc import __version__
 from extproc.events import Header
@@ -23,10 +23,16 @@ _OURS = (b"x-extproc-", b"x-litellm-")
 #: Facts about the operator's account at the provider are nobody else's business.
 _ACCOUNT_HEADERS = frozenset({b"set-cookie", b"openai-organization", b"openai-project"})
 _RENAMED = (b"x-ratelimit-", b"x-request-id", b"retry-after-ms")
+#: Of a request, as we see it: pseudo-headers and Envoy's own are among them, cookies are not. Envoy lets in a few more,
+#: so that what is set here always finds room: a change that does not fit would end the request as a fault of ours.
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
 
 
-def check_body_headers(headers: Iterable[Header]) -> Refusal | None:
-    """Refuse a body that could not be read as what it says it is: compressed, or not JSON."""
+def check_headers(headers: Collection[Header]) -> Refusal | None:
+    """Refuse more headers than we can work with, and a body that is not what we can read: compressed, or not JSON."""
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        return refusals.HEADERS_TOO_LARGE
     for name, value in headers:
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             return refusals.COMPRESSED_BODY

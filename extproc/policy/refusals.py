@@ -109,6 +109,9 @@ UNSUPPORTED_MEDIA_TYPE = Refusal(
     "content-type",
     "unsupported_media_type",
 )
+HEADERS_TOO_LARGE = Refusal(
+    431, "invalid_request_error", "The request headers are too large.", None, "headers_too_large"
+)
 EMPTY_BODY = Refusal(
     400, "invalid_request_error", "Invalid JSON payload: the body is empty", "request_body", "malformed_body"
 )

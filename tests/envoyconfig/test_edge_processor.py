@@ -51,12 +51,9 @@ async def test_the_processor_chooses_the_provider_when_it_has_the_body(edge, cli
     response = await client.post(CHAT, content=BODY)
 
     assert response.json() == {"answer": 42}
-    assert [type(event) for event in edge.processor.events] == [
-        RequestHeaders,
-        RequestBody,
-        ResponseHeaders,
-        ResponseBody,
-    ]
+    # The end of the response's body may come with its last bytes or in a message of its own.
+    kinds = list(dict.fromkeys(type(event) for event in edge.processor.events))
+    assert kinds == [RequestHeaders, RequestBody, ResponseHeaders, ResponseBody]
     assert [(seen.method, seen.target, seen.body) for seen in edge.provider.seen] == [
         ("POST", "/base/v1/chat/completions", BODY)
     ]

@@ -16,12 +16,12 @@ DEPLOYMENT = Deployment("id-1", "gpt-4o", "openai", "gpt-4o", UPSTREAM, "https:/
 
 @pytest.mark.parametrize("value", [b"gzip", b"br", b"deflate", b"zstd", b"identity, gzip", b"GZIP"])
 def test_a_compressed_body_is_refused(value):
-    assert hygiene.check_body_headers([(b"content-encoding", value)]) == refusals.COMPRESSED_BODY
+    assert hygiene.check_headers([(b"content-encoding", value)]) == refusals.COMPRESSED_BODY
 
 
 @pytest.mark.parametrize("value", [b"text/plain", b"multipart/form-data; boundary=x", b"application/json-x", b""])
 def test_a_body_that_says_it_is_not_json_is_refused(value):
-    assert hygiene.check_body_headers([(b"content-type", value)]) == refusals.UNSUPPORTED_MEDIA_TYPE
+    assert hygiene.check_headers([(b"content-type", value)]) == refusals.UNSUPPORTED_MEDIA_TYPE
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,26 @@ def test_a_body_that_says_it_is_not_json_is_refused(value):
     ],
 )
 def test_a_plain_json_body_is_welcome(headers):
-    assert hygiene.check_body_headers(headers) is None
+    assert hygiene.check_headers(headers) is None
 
 
 def test_a_second_content_encoding_is_seen():
     headers = [(b"content-encoding", b"identity"), (b"content-encoding", b"gzip")]
 
-    assert hygiene.check_body_headers(headers) == refusals.COMPRESSED_BODY
+    assert hygiene.check_headers(headers) == refusals.COMPRESSED_BODY
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ([(b"a", b"")] * hygiene.MAX_HEADERS, None),
+        ([(b"a", b"")] * (hygiene.MAX_HEADERS + 1), refusals.HEADERS_TOO_LARGE),
+        ([(b"abc", b"d" * (hygiene.MAX_HEADER_BYTES - 3))], None),
+        ([(b"abc", b"d" * (hygiene.MAX_HEADER_BYTES - 2))], refusals.HEADERS_TOO_LARGE),
+    ],
+)
+def test_headers_are_bounded_in_number_and_size(headers, refusal):
+    assert hygiene.check_headers(headers) == refusal
 
 
 def test_the_clients_credential_never_goes_upstream_and_the_providers_does():
