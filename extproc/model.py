@@ -200,6 +200,25 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
 
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a limit had no room: what is told to the log and to whoever asks about a refusal.
+
+    `kind` is the scope (`api_key`, `team`, …) and `who` its name as people know it, never a digest. `measure` is
+    LiteLLM's limit type. Amounts are in the measure's unit: requests, tokens, exchanges, or nanos (`spend`). `frees_at`
+    is when it would fit; `None` where that does not depend on time.
+    """
+
+    kind: str
+    who: str
+    measure: str
+    setting: str
+    maximum: int
+    settled: int
+    held: int
+    asked: int
+    frees_at: UnixMs | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What telemetry is told when an exchange is over.
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 from extproc import __version__
 from extproc.events import Header
-from extproc.model import NANOS_PER_DOLLAR, Deployment, Key
+from extproc.model import Deployment, Key
 from extproc.policy import refusals
 from extproc.policy.credentials import CREDENTIAL_HEADERS
 from extproc.policy.refusals import Refusal
@@ -104,7 +104,7 @@ def _key_headers(key: Key) -> Iterable[Header]:
     values = (
         (b"x-litellm-key-rpm-limit", key.rpm_limit),
         (b"x-litellm-key-tpm-limit", key.tpm_limit),
-        (b"x-litellm-key-max-budget", _dollars(key.max_budget)),
+        (b"x-litellm-key-max-budget", None if key.max_budget is None else refusals.dollars(key.max_budget)),
     )
     return [(name, str(value).encode()) for name, value in values if value is not None]
 
@@ -115,10 +115,3 @@ def printable(text: str) -> bytes:
 
 
 _PRINTABLE = bytes(byte if 32 <= byte <= 126 else ord("?") for byte in range(256))
-
-
-def _dollars(nanos: int | None) -> str | None:
-    if nanos is None:
-        return None
-    whole, rest = divmod(nanos, NANOS_PER_DOLLAR)
-    return f"{whole}.{rest:09d}".rstrip("0") if rest else f"{whole}.0"

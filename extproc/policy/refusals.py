@@ -8,17 +8,19 @@ A refusal is a value: the provider API's module dresses it in the shape its SDKs
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import msgspec
 
 from extproc.events import Header
+from extproc.model import NANOS_PER_DOLLAR, Explanation, Nanos, UnixMs
 
 
 class Refusal(msgspec.Struct, frozen=True):
     """Why an exchange ends here.
 
     `kind` is the error's `type`, `param` the field or credential at fault. `reason` is a word from a closed set, safe
-    as a metric label; nothing a client sent ever becomes one.
+    as a metric label; nothing a client sent ever becomes one. `explanation` is there where a limit had no room.
     """
 
     status: int
@@ -27,6 +29,7 @@ class Refusal(msgspec.Struct, frozen=True):
     param: str | None
     reason: str
     headers: tuple[Header, ...] = ()
+    explanation: Explanation | None = None
 
 
 def envelope(refusal: Refusal) -> bytes:
@@ -64,6 +67,14 @@ STORE_UNAVAILABLE = Refusal(
     "Service Unavailable, the authentication database is temporarily unreachable. Please retry shortly.",
     None,
     "key_store_unavailable",
+    ((b"retry-after", b"1"),),
+)
+COUNTERS_UNAVAILABLE = Refusal(
+    503,
+    "service_unavailable",
+    "Service Unavailable, limits and budgets cannot be checked at the moment. Please retry shortly.",
+    None,
+    "counters_unavailable",
     ((b"retry-after", b"1"),),
 )
 OUTBOX_FULL = Refusal(
@@ -152,3 +163,66 @@ def unknown_model(model: str, path: str) -> Refusal:
 def malformed_body(message: str, param: str | None, status: int) -> Refusal:
     """A body that cannot be understood; `message` says where."""
     return Refusal(status, "invalid_request_error", message, param, "malformed_body")
+
+
+#: LiteLLM's sentences for a spent budget, by whose it is. `{spent}` and `{most}` are dollars.
+_BUDGET_SENTENCES = {
+    "api_key": "Budget has been exceeded! Key={who} Current cost: {spent}, Max budget: {most}",
+    "team": "Budget has been exceeded! Team={who} Current cost: {spent}, Max budget: {most}",
+    "user": "ExceededBudget: User={who} over budget. Spend={spent}, Budget={most}",
+    "team_member": "Budget has been exceeded! TeamMember={who} Current cost: {spent}, Max budget: {most}",
+    "end_user": "ExceededBudget: End User={who} over budget. Spend={spent}, Budget={most}",
+    "tag": "Budget has been exceeded! Tag={who} Current cost: {spent}, Max budget: {most}",
+    "model_per_key": "LiteLLM Virtual Key: {who}, exceeded budget for model",
+    "model_per_team": "LiteLLM Team: {who}, exceeded budget for model",
+    "global": "Budget has been exceeded! Current cost: {spent}, Max budget: {most}",
+}
+#: Of one window among several.
+_WINDOW_SENTENCE = "ExceededBudget: {whose} over {window} budget. Spend=${spent}, Limit=${most}"
+_WHOSE = {"api_key": "Key", "team": "Team"}
+#: Holds are given back when an answer ends, so this is worth a short wait and no more.
+_HELD_RETRY_SECONDS = 1
+
+
+def budget_exceeded(why: Explanation, status: int) -> Refusal:
+    """A budget that is spent. `why.setting` is `max_budget`, or `budget_limits:1h` for one window of several."""
+    setting, _, window = why.setting.partition(":")
+    told = {"who": why.who, "spent": dollars(why.settled), "most": dollars(why.maximum), "window": window}
+    several = setting == "budget_limits" and why.kind in _WHOSE
+    sentence = _WINDOW_SENTENCE if several else _BUDGET_SENTENCES[why.kind]
+    message = sentence.format(whose=_WHOSE.get(why.kind, ""), **told)
+    return Refusal(status, "budget_exceeded", message, None, "budget_exceeded", explanation=why)
+
+
+def budget_held(why: Explanation) -> Refusal:
+    """A budget that has room, but not while other requests hold what they may still spend. Ours; LiteLLM has none."""
+    message = (
+        f"Budget is reserved by requests in flight for {why.kind}: {why.who}. Current cost: {dollars(why.settled)}, "
+        f"reserved: {dollars(why.held)}, Max budget: {dollars(why.maximum)}. Retry shortly."
+    )
+    headers = ((b"retry-after", str(_HELD_RETRY_SECONDS).encode()),)
+    return Refusal(429, "throttling_error", message, None, "budget_held", headers, why)
+
+
+def rate_limited(why: Explanation, now: UnixMs) -> Refusal:
+    """Requests, tokens or places in parallel. `Retry-After` is when it will work, rounded up to whole seconds."""
+    wait = _HELD_RETRY_SECONDS if why.frees_at is None else max(1, -(-(why.frees_at - now) // 1_000))
+    resets = datetime.fromtimestamp(now // 1_000 + wait, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    remaining = max(0, why.maximum - why.settled - why.held)
+    message = (
+        f"Rate limit exceeded for {why.kind}: {why.who}. Limit type: {why.measure}. Current limit: {why.maximum}, "
+        f"Remaining: {remaining}. Limit resets at: {resets}"
+    )
+    headers = (
+        (b"retry-after", str(wait).encode()),
+        (b"rate_limit_type", why.measure.encode()),
+        (b"reset_at", resets.encode()),
+    )
+    return Refusal(429, "throttling_error", message, None, f"{why.measure}_limited", headers, why)
+
+
+def dollars(nanos: Nanos) -> str:
+    """The shortest exact decimal with at least one digit behind the point."""
+    whole, rest = divmod(abs(nanos), NANOS_PER_DOLLAR)
+    text = f"{whole}.{rest:09d}".rstrip("0") if rest else f"{whole}.0"
+    return f"-{text}" if nanos < 0 else text
