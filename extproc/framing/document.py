@@ -4,8 +4,8 @@ What is forwarded is `write(read(body))`, never the body itself. Of duplicate ke
 for the provider too, and names are spelled out: neither `{"model": "a", "model": "b"}` nor `"mod\\u0065l"` can show the
 provider something else than was decided on. A large value is checked for syntax, copied, and never parsed.
 
-Two checks are ours because msgspec does not make them for values it skips: that the body is UTF-8, and that it is not
-nested deeper than any consumer downstream should have to bear.
+Two checks are ours because msgspec does not make them for values it skips: that the body is UTF-8, and that it is
+neither nested deeper nor made of more lists and objects than any consumer downstream should have to bear.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ Document: TypeAlias = dict[str, msgspec.Raw]
 
 MAX_DEPTH = 128
 MAX_FIELDS = 256
+#: Lists and objects in a body: a hundred thousand messages stay below it.
+MAX_CONTAINERS = 250_000
 
 _decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
@@ -43,8 +45,8 @@ def read(body: bytes, *, max_depth: int = MAX_DEPTH) -> Document:
         raise _malformed(str(error)) from None
     if len(document) > MAX_FIELDS:
         raise _malformed(f"more than {MAX_FIELDS} fields")
-    if _opens_more_than(body, max_depth) and not _is_shallow(body, max_depth):
-        raise _malformed(f"nested deeper than {max_depth} levels")
+    if _opens_more_than(body, max_depth):
+        _check_structure(_brackets(body), max_depth)
     return document
 
 
@@ -77,19 +79,25 @@ def _opens_more_than(body: bytes, brackets: int) -> bool:
     return False
 
 
-def _is_shallow(body: bytes, max_depth: int) -> bool:
-    """Whether valid JSON is nested at most `max_depth` deep, by passes that each run at the speed of C.
-
-    What is left without strings is brackets; taking out every empty pair takes away the innermost level each time.
-    """
+def _brackets(body: bytes) -> bytes:
+    """The brackets of valid JSON outside its strings, all of them round."""
     unescaped = body.translate(None, _TEXT).replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside_strings = unescaped.translate(_AS_ROUND, _NOT_STRUCTURE).split(b'"')[::2]
-    brackets = b"".join(outside_strings)
+    return b"".join(unescaped.translate(_AS_ROUND, _NOT_STRUCTURE).split(b'"')[::2])
+
+
+def _check_structure(brackets: bytes, max_depth: int) -> None:
+    """Refuse too many brackets, then too deep ones, by passes that each run at the speed of C.
+
+    Taking out every empty pair takes away the innermost level each time.
+    """
+    if len(brackets) > 2 * MAX_CONTAINERS:
+        raise _malformed(f"more than {MAX_CONTAINERS} lists and objects")
     for _ in range(max_depth):
         if not brackets:
             break
         brackets = brackets.replace(b"()", b"")
-    return not brackets
+    if brackets:
+        raise _malformed(f"nested deeper than {max_depth} levels")
 
 
 def _malformed(reason: str) -> MalformedBody:

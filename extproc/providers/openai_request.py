@@ -23,6 +23,8 @@ from extproc.providers.api import Document, RequestFacts
 
 #: More tokens than this were never meant.
 MAX_TOKENS = 2**31 - 1
+#: Of any field that is decoded, as JSON.
+MAX_FIELD_BYTES = 64 * 1024
 MAX_TAGS = 64
 MAX_TAG_LENGTH = 256
 
@@ -148,6 +150,8 @@ def error_body(message: str, kind: str, param: str | None, status: int) -> bytes
 
 
 def _field(name: str, raw: Raw) -> Any:
+    if memoryview(raw).nbytes > MAX_FIELD_BYTES:
+        raise MalformedBody(f"Invalid '{name}': longer than {MAX_FIELD_BYTES} bytes", param=name)
     try:
         return _FIELDS[name].decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -122,6 +122,13 @@ def test_brackets_inside_strings_are_no_nesting(text):
     assert document.read(body, max_depth=3)
 
 
+def test_too_many_lists_and_objects_are_refused(monkeypatch):
+    monkeypatch.setattr(document, "MAX_CONTAINERS", 200)
+
+    assert document.read(json.dumps({"a": [[]] * 198}).encode())
+    assert "more than 200 lists and objects" in refused(json.dumps({"a": [{}] * 199}).encode()).message
+
+
 def test_many_brackets_side_by_side_are_no_nesting():
     assert document.read(json.dumps({"messages": [{"content": [{}]}] * 1000}).encode(), max_depth=5)
 

@@ -152,3 +152,17 @@ def test_a_long_prompt_is_sampled_as_one_text():
     messages = [{"role": "user", "content": "hello world " * 1000}] * 20
 
     assert prompt(messages) == pytest.approx(20 * tokens.count("hello world " * 1000), rel=0.05)
+
+
+@pytest.mark.parametrize("value", [[[]], [{}], [1.5], ["a"]])
+def test_a_prompt_of_very_many_values_is_told_by_its_size(value):
+    raw = json.dumps(value * (tokens.MAX_MARKS + 1)).encode()
+
+    assert tokens.count_prompt([raw]) == len(raw) // tokens.BYTES_PER_TOKEN
+
+
+def test_fractions_are_no_text_and_their_length_is_no_matter():
+    assert prompt([{"content": "hello", "weight": 1.5}]) == prompt([{"content": "hello", "weight": 1}])
+    assert tokens.count_prompt([b'{"content":"hello","weight":0.%s}' % (b"1" * 100_000)]) == prompt(
+        {"content": "hello"}
+    )

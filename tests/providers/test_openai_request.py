@@ -180,6 +180,18 @@ def test_texts_are_the_raw_values_of_the_named_fields():
     assert [bytes(text) for text in facts.texts] == [b'[{"content": "hi"}]']
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("model", "{}"), ("user", "{}"), ("metadata", {"a": "{}"}), ("tags", ["{}"]), ("stream_options", {"{}": True})],
+)
+def test_a_field_that_decides_is_never_a_large_one(name, value):
+    large = json.loads(json.dumps(value).replace("{}", "9" * openai_request.MAX_FIELD_BYTES))
+
+    error = refused(**{name: large})
+
+    assert (error.message, error.param) == (f"Invalid '{name}': longer than 65536 bytes", name)
+
+
 def test_metadata_is_the_clients_and_the_gateways_together():
     assert facts_of(metadata={"a": 1, "b": 1}, litellm_metadata={"b": 2}).metadata == {"a": 1, "b": 2}
 
