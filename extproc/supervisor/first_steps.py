@@ -5,6 +5,7 @@ The master key is never shown in them: the shell reads it from where it is kept.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,10 @@ from extproc.settings import demo
 from extproc.settings.model import Settings
 
 _MAKE_KEY = """\
-# a virtual key for the model, with a budget
+# a virtual key with a budget
 export OPENAI_API_KEY=$(curl -sS{trust} {base}/key/generate \\
   -H "Authorization: Bearer {master}" -H "Content-Type: application/json" \\
-  -d '{{"models": ["{model}"], "max_budget": 5}}' | sed 's/.*"key": *"\\([^"]*\\)".*/\\1/')
+  -d '{{{models}"max_budget": 5}}' | sed 's/.*"key": *"\\([^"]*\\)".*/\\1/')
 """
 _CHAT = """\
 # a streamed chat completion
@@ -38,6 +39,8 @@ _SPEND = """\
 # what it cost
 curl -sS{trust} {base}/spend/logs -H "Authorization: Bearer {master}"
 """
+#: A name that means nothing to a shell, nor to JSON.
+_PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 _NOT_CHAT = ("embedding", "instruct", "whisper", "tts", "dall-e", "moderation", "rerank")
 
 
@@ -80,11 +83,12 @@ def _values(access: Access, model: str) -> dict[str, str]:
         "environment": f"SSL_CERT_FILE={authority} " if trusts else "",
         "master": access.master,
         "model": model,
+        "models": f'"models": ["{model}"], ' if model else "",
     }
 
 
 def _chat_model(settings: Settings, simulated: Sequence[str]) -> str:
     """A name that a chat can be held with, as far as names tell; empty where all are wildcards or something else."""
     names = [*simulated, *(each.model_name for each in settings.deployments)]
-    chatty = (name for name in names if "*" not in name and not any(word in name for word in _NOT_CHAT))
+    chatty = (name for name in names if _PLAIN.fullmatch(name) and not any(word in name for word in _NOT_CHAT))
     return next(chatty, "")
