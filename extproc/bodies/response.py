@@ -119,7 +119,14 @@ class EventStreamBody:
         self._inside_event = False
         self._kept: list[bytes] = []
         self._kept_size = 0
+        self._kept_events = 0
         self._folded_tokens = 0
+        self._tokens_per_event = 1
+
+    @property
+    def progress(self) -> int:
+        """Output tokens so far: exact up to where they were counted last, then as many in each event as before."""
+        return self._folded_tokens + self._kept_events * self._tokens_per_event
 
     def feed(self, chunk: bytes) -> bytes | None:
         if (
@@ -160,12 +167,17 @@ class EventStreamBody:
     def _keep(self, events: bytes) -> None:
         self._kept.append(events)
         self._kept_size += len(events)
+        self._kept_events += events.count(b"\n\n") or 1
         if self._kept_size > KEPT_BYTES:
             self._fold()
 
     def _fold(self) -> None:
+        """Count what is kept. Our tokenizer is not every provider's, but no event has less than one token of text."""
         framer = SseFramer()
         events = framer.feed(b"".join(self._kept)) + framer.flush()
-        self._folded_tokens += tokens.count("".join(self._api.read_response(event.data).text for event in events))
+        texts = [text for event in events if (text := self._api.read_response(event.data).text)]
+        counted = max(tokens.count("".join(texts)), len(texts))
+        self._tokens_per_event = -(-counted // len(texts)) if texts else self._tokens_per_event
+        self._folded_tokens += counted
         self._kept.clear()
-        self._kept_size = 0
+        self._kept_size = self._kept_events = 0

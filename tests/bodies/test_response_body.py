@@ -163,3 +163,26 @@ def test_an_opaque_response_is_never_looked_into():
     assert body.flush() == b""
     assert body.finished
     assert (body.usage, body.seen_tokens()) == (None, 10)
+
+
+def test_the_progress_of_a_stream_is_one_token_for_each_event_until_it_is_counted():
+    body = EventStreamBody(openai_chat, hide_usage=False)
+    for _ in range(10):
+        body.feed(b'data: {"choices": [{"delta": {"content": "internationalization of everything "}}]}\n\n')
+
+    before = body.progress
+    counted = body.seen_tokens()
+    body.feed(b'data: {"choices": [{"delta": {"content": "internationalization of everything "}}]}\n\n')
+
+    assert before == 10
+    assert counted > 30
+    assert body.progress > counted + 2
+
+
+def test_an_event_with_text_is_at_least_one_token():
+    """A provider may cut words where our tokenizer would not."""
+    body = EventStreamBody(openai_chat, hide_usage=False)
+    for letter in "internationalization":
+        body.feed(b'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n' % letter.encode())
+
+    assert body.seen_tokens() == 20
