@@ -125,8 +125,16 @@ class Child:
         if await _ended(process, seconds, hurry) or await _ended(process, HURRIED_SECONDS if hurry.is_set() else 0):
             return
         self._say(f"{self.program.title} does not stop; killing it")
-        _send(process, signal.SIGKILL)
-        await process.wait()
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Let go, and end the process at once."""
+        self.let_go()
+        async with self._starting:
+            process = self._process
+        if process is not None and process.returncode is None:
+            _send(process, signal.SIGKILL)
+            await process.wait()
 
     async def _start(self) -> asyncio.subprocess.Process | None:
         """A new process, unless it was let go. A stop waits until there is something to stop."""

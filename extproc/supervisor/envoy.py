@@ -21,8 +21,8 @@ from extproc.supervisor import private_files
 VERSION_SECONDS = 30
 #: Envoy's own log: spdlog's escapes, and Envoy's `%j`, the message as it may stand between a JSON text's quotes.
 JSON_LINES = '{"time": "%Y-%m-%dT%T.%e%z", "level": "%l", "logger": "envoy.%n", "event": "%j"}'
-#: How long access log lines may wait before they are written: long for a collector, short for a person.
-FLUSH_MILLISECONDS = 10_000
+#: How long access log lines may wait before they are written: what a killed Envoy may lose, or a person waits for.
+FLUSH_MILLISECONDS = 1_000
 SCREEN_FLUSH_MILLISECONDS = 500
 
 

@@ -1,8 +1,8 @@
 """What a person at a terminal sees of the children's logs: one short line for each request, and what is wrong.
 
 The children log JSON lines, as they do for machines. Here the processor's line of an exchange becomes prose; Envoy's
-line of the same request says less and is left out, unless the processor never saw the request. What is below a warning
-is left out too, and what is no JSON (a crash) passes as it is. Until the doors are open, lines of requests wait: some
+line of the same request says less and is left out, unless Envoy answered by itself. What is below a warning is left out
+too, and what is no JSON (a crash) passes as it is. Until the doors are open, lines of requests wait: some
 are those of our own questions, and only the answers tell which.
 """
 
@@ -25,6 +25,9 @@ WAITING = 1_000
 _QUIET = frozenset({"", "debug", "info"})
 #: What Envoy warns of whenever it is stopped as it should be.
 _EXPECTED = frozenset({"caught ENVOY_SIGTERM"})
+#: How Envoy's details of an answer begin that the processor gave (`codec`), and whom it names where no provider is.
+REFUSAL_DETAILS = "extproc_"
+_NOT_PROVIDERS = frozenset({"", "management", "nowhere"})
 #: What stands in every line, and is said otherwise or not at all.
 _COMMON = frozenset({"event", "level", "time", "timestamp", "logger", "exception"})
 
@@ -85,7 +88,7 @@ class Screen:
 
     def _show_request(self, record: Record) -> None:
         request_id = str(record.get("call_id") or record.get("request_id", ""))
-        if request_id in self._seen:
+        if request_id in self._seen or _is_told_better(record):
             return
         prose = exchange(record) if "call_id" in record else access(record)
         self._write(f"{self._clock()}  {prose}")
@@ -127,6 +130,12 @@ def duration(milliseconds: int) -> str:
 def _spend(record: Record) -> str:
     nanos = record.get("spend_nanos")
     return "no price" if nanos is None else f"${nanos / NANOS_PER_DOLLAR:.6f}"
+
+
+def _is_told_better(record: Record) -> bool:
+    """Whether this is Envoy's line of what the processor refused, or let pass to a provider: it tells that itself."""
+    refused = str(record.get("details", "")).startswith(REFUSAL_DETAILS)
+    return refused or record.get("upstream", "") not in _NOT_PROVIDERS
 
 
 def _is_request(record: Record) -> bool:

@@ -127,17 +127,20 @@ class Supervisor:
         children = (self._envoy, *self._inner)
         for child in children:
             child.let_go()
-        if polite and self._envoy.pid is not None:
-            await self._drain()
+        if polite and self._envoy.pid is not None and await self._drain():
+            # What is in flight is cut either way, and an Envoy that ends by itself with such streams open crashes.
+            await self._envoy.kill()
         for child, seconds in zip(children, self._plan.stop_seconds, strict=False):
             await child.stop(seconds, self._hurry)
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> int:
+        """How many requests are still in flight when there is no more time for them."""
         admin = draining.EnvoyAdmin(self._plan.admin_socket)
         self._say(f"draining: requests in flight have up to {self._plan.drain_seconds:g} s; Ctrl-C again to hurry")
         left = await draining.drain(admin, self._plan.drain_seconds, self._hurry)
         if left:
             self._say(f"{left} requests in flight are cut")
+        return left
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -139,6 +139,15 @@ async def test_a_deaf_child_is_killed_when_its_time_is_over():
         assert it.said == ["the child does not stop; killing it"]
 
 
+async def test_a_killed_child_is_gone_and_stays_down():
+    async with watched(UNTIL_TOLD) as it:
+        await it.logs(b"up")
+
+        await it.child.kill()
+        assert await asyncio.wait_for(it.life, 30) == ""
+        assert it.child.pid is None
+
+
 async def test_a_pause_before_a_start_ends_when_the_child_is_let_go():
     slow = Patience(first_pause=600, longest_pause=600)
     async with watched("sys.exit(1)", patience=slow) as it:

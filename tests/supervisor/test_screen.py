@@ -27,7 +27,14 @@ EXCHANGE = {
     "estimated": False,
     "cut": False,
 }
-ACCESS = {"request_id": "two", "method": "GET", "path": "/key/list", "status": 200, "duration_ms": 8}
+ACCESS = {
+    "request_id": "two",
+    "method": "GET",
+    "path": "/key/list",
+    "status": 200,
+    "duration_ms": 8,
+    "upstream": "management",
+}
 EXCHANGE_PROSE = "12:00:00  200  /v1/chat/completions  gpt-4o-mini  laptop  8 + 61 tokens  $0.000038  1.7 s"
 ACCESS_PROSE = "12:00:00  200  GET /key/list  8 ms"
 
@@ -54,10 +61,20 @@ def test_a_request_is_one_short_line():
     assert watched.lines == [EXCHANGE_PROSE, ACCESS_PROSE]
 
 
-def test_envoys_line_of_an_exchange_that_was_told_is_left_out():
+@pytest.mark.parametrize("first", ["the processor", "Envoy"])
+@pytest.mark.parametrize("line", [{"upstream": "openai"}, {"upstream": "nowhere", "details": "extproc_no_credential"}])
+def test_envoys_line_of_what_the_processor_tells_is_left_out(first, line):
     watched = Watched()
-    watched.feed(log(EXCHANGE))
-    watched.screen.feeder()(log(ACCESS | {"request_id": "one"}))
+    lines = [log(EXCHANGE), log(ACCESS | {"request_id": "one"} | line)]
+    for each in lines if first == "the processor" else reversed(lines):
+        watched.screen.feeder()(each)
+
+    assert watched.lines == [EXCHANGE_PROSE]
+
+
+def test_envoys_line_of_an_exchange_that_ended_otherwise_is_left_out_once_it_was_told():
+    watched = Watched()
+    watched.feed(log(EXCHANGE, ACCESS | {"request_id": "one", "upstream": "nowhere", "details": "ext_proc_error"}))
 
     assert watched.lines == [EXCHANGE_PROSE]
 
