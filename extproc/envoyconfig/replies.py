@@ -35,6 +35,7 @@ SAID: tuple[Refusal, ...] = (
         None,
         "not_allowed",
     ),
+    refusals.UNKNOWN_ROUTE,
     Refusal(408, "timeout_error", "The request was not received in time.", None, "request_timeout"),
     BODY_TOO_LARGE,
     Refusal(426, "invalid_request_error", "HTTP/1.1 or HTTP/2 is required.", None, "old_protocol"),
