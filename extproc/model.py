@@ -106,13 +106,131 @@ class Role(StrEnum):
     KEY = "key"
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody may use and spend: the part that keys, teams, users, members, end users, tags and budgets share.
+
+    0 is a limit, `None` (or empty) is none. `model_max_budget` is a budget and its duration (`None`: for ever) for each
+    model; `budget_limits` are further windows of the whole, each a duration and its budget. `temp_budget_increase` is
+    added to `max_budget` before `temp_budget_expiry`.
+    """
+
+    max_budget: Nanos | None = None
+    soft_budget: Nanos | None = None
+    budget_duration: str | None = None
+    budget_reset_at: UnixMs | None = None
+    max_parallel_requests: int | None = None
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
+    tpd_limit: int | None = None
+    model_rpm_limit: dict[str, int] = {}
+    model_tpm_limit: dict[str, int] = {}
+    model_max_budget: dict[str, tuple[Nanos, str | None]] = {}
+    budget_limits: tuple[tuple[str, Nanos], ...] = ()
+    temp_budget_increase: Nanos | None = None
+    temp_budget_expiry: UnixMs | None = None
+
+    def with_defaults(self, defaults: Allowance | None) -> Allowance:
+        """This allowance, and the defaults' where it has none. A budget and its window are taken together."""
+        if defaults is None:
+            return self
+        values = {}
+        for name in Allowance.__struct_fields__:
+            decisive = "max_budget" if name in {"budget_duration", "budget_reset_at"} else name
+            unset = getattr(self, decisive) in (None, {}, ())
+            values[name] = getattr(defaults if unset else self, name)
+        return Allowance(**values)
+
+
+class Budget(Allowance, frozen=True, kw_only=True):
+    """A budget that keys, end users and tags name by `budget_id`: the defaults of what they do not limit themselves."""
+
+    id: str
+    created_at: UnixMs = 0
+    created_by: str | None = None
+    updated_at: UnixMs = 0
+    updated_by: str | None = None
+
+
+class Team(Allowance, frozen=True, kw_only=True):
+    """Keys that share models, limits and a budget. `models` empty means every model."""
+
+    id: str
+    alias: str | None = None
+    organization_id: str | None = None
+    models: tuple[str, ...] = ()
+    blocked: bool = False
+    spend: Nanos = 0
+    metadata: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    created_at: UnixMs = 0
+    updated_at: UnixMs = 0
+
+
+class User(Allowance, frozen=True, kw_only=True):
+    """A person or a program that owns keys. `role` is LiteLLM's `user_role`. `models` bind keys without a team."""
+
+    id: str
+    email: str | None = None
+    alias: str | None = None
+    role: str | None = None
+    models: tuple[str, ...] = ()
+    spend: Nanos = 0
+    metadata: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    created_at: UnixMs = 0
+    updated_at: UnixMs = 0
+
+
+class Membership(Allowance, frozen=True, kw_only=True):
+    """A user in a team, with limits of its own there (`max_budget` is LiteLLM's `max_budget_in_team`).
+
+    `role` is `admin` or `user`. `models` is LiteLLM's `allowed_models`: empty means the team's.
+    """
+
+    user_id: str
+    team_id: str
+    role: str = "user"
+    models: tuple[str, ...] = ()
+    spend: Nanos = 0
+    created_at: UnixMs = 0
+
+
+class EndUser(Allowance, frozen=True, kw_only=True):
+    """Whom an application's requests are made for (LiteLLM's customer); `budget` is the row of `budget_id`."""
+
+    id: str
+    alias: str | None = None
+    blocked: bool = False
+    models: tuple[str, ...] = ()
+    spend: Nanos = 0
+    budget_id: str | None = None
+    budget: Budget | None = None
+    fields: dict[str, Any] = {}
+    created_at: UnixMs = 0
+    updated_at: UnixMs = 0
+
+
+class Tag(Allowance, frozen=True, kw_only=True):
+    """A word that requests carry, with a budget; `budget` is the row of `budget_id`."""
+
+    name: str
+    description: str | None = None
+    models: tuple[str, ...] = ()
+    spend: Nanos = 0
+    budget_id: str | None = None
+    budget: Budget | None = None
+    created_at: UnixMs = 0
+    created_by: str | None = None
+    updated_at: UnixMs = 0
+
+
+class Key(Allowance, frozen=True, kw_only=True):
     """A virtual key: everything that is known of it except the key itself.
 
     `digest` is the lower-case hex SHA-256 of the whole key, `sk-` included, as LiteLLM stores it. `name` is the masked
     form (`sk-...` and the last four characters). `models` empty means every model; entries may hold `*`.
     `fields` keeps every other accepted field of `/key/generate` as it was sent, to be shown again.
-    Limits: 0 is a limit, `None` is none.
+    `team`, `user`, `membership` and `budget` are whom and what the ids name, `None` where there is no such row.
     """
 
     digest: str
@@ -125,15 +243,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    budget_id: str | None = None
     spend: Nanos = 0
-    max_budget: Nanos | None = None
-    soft_budget: Nanos | None = None
-    budget_duration: str | None = None
-    budget_reset_at: UnixMs | None = None
-    max_parallel_requests: int | None = None
-    rpm_limit: int | None = None
-    tpm_limit: int | None = None
-    tpd_limit: int | None = None
     metadata: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     created_at: UnixMs = 0
@@ -141,6 +252,10 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: UnixMs = 0
     updated_by: str | None = None
     last_active: UnixMs | None = None
+    team: Team | None = None
+    user: User | None = None
+    membership: Membership | None = None
+    budget: Budget | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,15 +6,15 @@ Every change is told to the caches, also when the store did not say whether it t
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
-from extproc.management import rows, schemas
+from extproc.management import allowances, rows, schemas
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.changes import changes_of, for_new
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import (
     KEY_NOT_FOUND,
@@ -25,6 +25,7 @@ from extproc.management.errors import (
     Refused,
     bad_request,
 )
+from extproc.management.fields import AskedKey, Id
 from extproc.management.parts import ManagementParts, Parts
 from extproc.model import Key, UnixMs
 from extproc.policy import credentials, windows
@@ -33,16 +34,7 @@ from extproc.stores.contract import KeyFilter
 administration = APIRouter(route_class=AdminRoute, tags=["keys"], responses=ERRORS)
 reading = APIRouter(route_class=AnyKeyRoute, tags=["keys"], responses=ERRORS)
 
-#: LiteLLM's names of what a `Key` holds under its own, and of what it holds under another.
-_COLUMNS = {
-    **{name: name for name in schemas.KeyFields.model_fields if name in Key.__struct_fields__},
-    "key_alias": "alias",
-}
-_FURTHER = frozenset(schemas.FurtherFields.model_fields)
-_MONEY = ("spend", "max_budget", "soft_budget")
-#: What null means for columns that cannot be empty; for the others of them it means "as it is".
-_EMPTY: dict[str, Any] = {"models": (), "metadata": {}}
-_NEVER_EMPTY = frozenset({"blocked", "spend"})
+_RENAMED = {"key_alias": "alias"}
 _KEY_TYPE_ROUTES = {"llm_api": "llm_api_routes", "management": "management_routes", "read_only": "info_routes"}
 #: LiteLLM's names of the columns that `/key/list` sorts by.
 _SORTABLE = {
@@ -67,7 +59,7 @@ async def generate(parts: Parts, caller: Caller, wanted: Annotated[schemas.Gener
         created_by=caller.user_id,
         updated_at=now,
         updated_by=caller.user_id,
-        **_set(_changes(wanted, now)),
+        **for_new(_changes(wanted, now)),
     )
     with _told(parts, [digest]):
         await parts.keys.create(key)
@@ -111,7 +103,7 @@ async def delete(parts: Parts, caller: Caller, wanted: schemas.DeleteKeys) -> An
 
 
 @reading.get("/key/info", response_model=rows.ShownKey, summary="Show a key")
-async def info(parts: Parts, caller: Caller, key: Annotated[schemas.AskedKey, Query()] = None) -> Any:
+async def info(parts: Parts, caller: Caller, key: Annotated[AskedKey, Query()] = None) -> Any:
     """A virtual key may ask about itself only; without `key` it does."""
     digest = _digest(key) if key else caller.digest
     if not is_admin(caller) and digest != caller.digest:
@@ -127,14 +119,14 @@ class ListQuery(BaseModel):
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     size: Annotated[int, Field(ge=1, le=100)] = 10
-    user_id: schemas.Id = None
-    team_id: schemas.Id = None
-    organization_id: schemas.Id = None
-    key_hash: schemas.AskedKey = None
-    key_alias: schemas.Id = None
-    search: Annotated[schemas.Id, Field(description="Matches inside the alias, whatever the case.")] = None
+    user_id: Id = None
+    team_id: Id = None
+    organization_id: Id = None
+    key_hash: AskedKey = None
+    key_alias: Id = None
+    search: Annotated[Id, Field(description="Matches inside the alias, whatever the case.")] = None
     return_full_object: bool = False
-    sort_by: schemas.Id = None
+    sort_by: Id = None
     sort_order: Literal["asc", "desc"] = "desc"
 
 
@@ -208,61 +200,14 @@ def _usable_digest(raw: str, master_digest: str) -> str:
 
 def _changes(wanted: schemas.KeyFields, now: UnixMs) -> dict[str, Any]:
     """The fields of `Key` that a request sets."""
-    given = wanted.model_fields_set
-    changes = {_COLUMNS[name]: getattr(wanted, name) for name in given & _COLUMNS.keys()}
-    for name in _NEVER_EMPTY & {name for name, value in changes.items() if value is None}:
-        del changes[name]
-    changes |= {name: empty for name, empty in _EMPTY.items() if name in changes and changes[name] is None}
-    if "models" in changes:
-        changes["models"] = tuple(changes["models"])
-    _check_money(changes)
-    if "budget_duration" in given:
-        changes["budget_reset_at"] = _reset(wanted.budget_duration, now)
+    changes = changes_of(wanted, Key, now, renamed=_RENAMED, further=schemas.FurtherFields)
     if wanted.duration:
         changes["expires_at"] = None if wanted.duration == "-1" else _expiry(wanted.duration, now)
-    if further := _further(wanted):
-        changes["fields"] = further
-    _check_size(changes)
+    further = changes.get("fields", {})
+    if routes := _KEY_TYPE_ROUTES.get(further.get("key_type") or ""):
+        changes["fields"] = {"allowed_routes": [routes], **further}
     return changes
 
 
-def _set(changes: dict[str, Any]) -> dict[str, Any]:
-    """For a new key there is nothing to take away."""
-    further = {name: value for name, value in changes.get("fields", {}).items() if value is not None}
-    return {**changes, "fields": further}
-
-
-def _further(wanted: schemas.KeyFields) -> dict[str, Any]:
-    for window in [*(wanted.budget_limits or ()), *(wanted.model_max_budget or {}).values()]:
-        if window.budget_duration:
-            _duration(window.budget_duration, "budget_duration")
-    further = wanted.model_dump(mode="json", include=set(_FURTHER), exclude_unset=True)
-    routes = _KEY_TYPE_ROUTES.get(further.get("key_type") or "")
-    return {"allowed_routes": [routes], **further} if routes else further
-
-
-def _check_money(changes: Mapping[str, Any]) -> None:
-    for name in _MONEY:
-        if (changes.get(name) or 0) < 0:
-            raise bad_request(f"{name} cannot be negative.", name)
-
-
-def _check_size(changes: Mapping[str, Any]) -> None:
-    for name in ("metadata", "fields"):
-        if len(json.dumps(changes.get(name))) > schemas.MAX_ATTACHED_BYTES:
-            raise bad_request(f"{name} is larger than {schemas.MAX_ATTACHED_BYTES} bytes.", name)
-
-
-def _reset(text: str | None, now: UnixMs) -> UnixMs | None:
-    return windows.next_reset(_duration(text, "budget_duration"), now) if text else None
-
-
 def _expiry(text: str, now: UnixMs) -> UnixMs:
-    return windows.expiry(_duration(text, "duration"), now)
-
-
-def _duration(text: str, param: str) -> windows.Duration:
-    try:
-        return windows.parse(text)
-    except ValueError as error:
-        raise bad_request(f"Invalid {param}: {error}.", param) from None
+    return windows.expiry(allowances.duration(text, "duration"), now)

@@ -44,14 +44,14 @@ def _no_money() -> PydanticCustomError:
     return PydanticCustomError("dollars", "Input should be a number of US dollars, at most a billion")
 
 
-def _shown(nanos: Nanos) -> float:
+def _not_negative(nanos: Nanos) -> Nanos:
     if nanos < 0:
         raise PydanticCustomError("greater_than_equal", "Input should be greater than or equal to 0")
-    return nanos / NANOS_PER_DOLLAR
+    return nanos
 
 
 _SCHEMA = WithJsonSchema({"type": "number", "description": "US dollars"})
 #: A field that takes dollars and holds nanos; negative ones are for the endpoint to refuse.
 Dollars = Annotated[Nanos, BeforeValidator(to_nanos), _SCHEMA]
-#: A field that takes dollars and keeps them as the number to show again.
-ShownDollars = Annotated[float, BeforeValidator(to_nanos), AfterValidator(_shown), _SCHEMA]
+#: The same, where a negative one is a wrong type.
+SomeDollars = Annotated[Nanos, BeforeValidator(to_nanos), AfterValidator(_not_negative), _SCHEMA]

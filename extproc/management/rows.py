@@ -6,18 +6,33 @@ Moments are ISO 8601 in UTC, money is a number of dollars. No raw key is in any 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from extproc.management.allowances import AllowanceColumns, shown
+from extproc.management.moments import iso
 from extproc.management.money import to_dollars
 from extproc.management.schemas import FurtherFields
-from extproc.model import Key, UnixMs
+from extproc.model import Budget, Key, UnixMs
+
+
+class BudgetNames(BaseModel):
+    """What a budget is named by, and who made it."""
+
+    budget_id: str
+    created_at: str
+    created_by: str | None
+    updated_at: str
+    updated_by: str | None
+
+
+class BudgetRow(AllowanceColumns, BudgetNames):
+    """A budget that keys, end users and tags may name."""
 
 
 class Columns(BaseModel):
-    """What most people look for. pydantic shows the fields of the last base first."""
+    """What most people look for."""
 
     key_name: str
     key_alias: str | None
@@ -28,14 +43,7 @@ class Columns(BaseModel):
     user_id: str | None
     team_id: str | None
     organization_id: str | None
-    max_budget: float | None
-    soft_budget: float | None
-    budget_duration: str | None
-    budget_reset_at: str | None
-    max_parallel_requests: int | None
-    rpm_limit: int | None
-    tpm_limit: int | None
-    tpd_limit: int | None
+    budget_id: str | None
     metadata: dict[str, Any]
     blocked: bool
     created_at: str
@@ -43,11 +51,11 @@ class Columns(BaseModel):
     updated_at: str
     updated_by: str | None
     last_active: str | None
-    litellm_budget_table: dict[str, Any] | None = None
+    litellm_budget_table: BudgetRow | None = None
 
 
-class KeyInfo(FurtherFields, Columns):
-    """Every column of a key but its digest."""
+class KeyInfo(FurtherFields, AllowanceColumns, Columns):
+    """Every column of a key but its digest. pydantic shows the fields of the last base first."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -116,14 +124,8 @@ def info(key: Key, now: UnixMs) -> dict[str, Any]:
         "user_id": key.user_id,
         "team_id": key.team_id,
         "organization_id": key.organization_id,
-        "max_budget": to_dollars(key.max_budget),
-        "soft_budget": to_dollars(key.soft_budget),
-        "budget_duration": key.budget_duration,
-        "budget_reset_at": iso(key.budget_reset_at),
-        "max_parallel_requests": key.max_parallel_requests,
-        "rpm_limit": key.rpm_limit,
-        "tpm_limit": key.tpm_limit,
-        "tpd_limit": key.tpd_limit,
+        "budget_id": key.budget_id,
+        **shown(key),
         "metadata": key.metadata,
         "blocked": key.blocked,
         "created_at": iso(key.created_at),
@@ -131,6 +133,19 @@ def info(key: Key, now: UnixMs) -> dict[str, Any]:
         "updated_at": iso(key.updated_at),
         "updated_by": key.updated_by,
         "last_active": iso(key.last_active),
+        "litellm_budget_table": budget_row(key.budget) if key.budget else None,
+    }
+
+
+def budget_row(budget: Budget) -> dict[str, Any]:
+    """The columns of `BudgetRow`."""
+    return {
+        "budget_id": budget.id,
+        **shown(budget),
+        "created_at": iso(budget.created_at),
+        "created_by": budget.created_by,
+        "updated_at": iso(budget.updated_at),
+        "updated_by": budget.updated_by,
     }
 
 
@@ -144,11 +159,3 @@ def status(key: Key, now: UnixMs) -> str:
     if key.blocked:
         return "blocked"
     return "expired" if key.expires_at is not None and key.expires_at <= now else "active"
-
-
-def iso(moment: UnixMs | None) -> str | None:
-    """`2026-11-23T20:08:00.123Z`."""
-    if moment is None:
-        return None
-    text = datetime.fromtimestamp(moment / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

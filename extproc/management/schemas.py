@@ -1,66 +1,18 @@
 """What the endpoints for keys take: LiteLLM's fields, typed and bounded. What they answer is in `rows.py`.
 
-Unknown fields are ignored and a blank id is none, as in LiteLLM. A wrong type is a 422; a value that has the right type
-and still cannot be (a negative budget, a duration that is none) is a 400 and found by the endpoint.
-
 `FurtherFields` are stored and shown and decide nothing yet.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from extproc.management.money import Dollars, ShownDollars
-
-MAX_TEXT = 256
-MAX_LIST = 500
-#: A key is kept in memory by the data path: what is attached to it stays small.
-MAX_ATTACHED_BYTES = 64 * 1024
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL's texts cannot hold a NUL."""
-    if "\0" in text:
-        raise PydanticCustomError("string_nul", "String should not contain a NUL character")
-    return text
-
-
-def _not_a_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise PydanticCustomError("int_type", "Input should be a valid integer")
-    return value
-
-
-def _blank_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_storable)]
-#: An id: a blank one is none.
-Id = Annotated[Text | None, BeforeValidator(_blank_is_none)]
-Limit = Annotated[int, BeforeValidator(_not_a_bool), Field(ge=0, le=2**53 - 1)]
-Texts = Annotated[list[Text], Field(max_length=MAX_LIST)]
-Limits = dict[Text, Limit]
-#: A raw key (`sk-…`), or its digest where one exists already.
-KeyOrDigest = Annotated[str, Field(min_length=1, max_length=512, examples=["sk-…"]), AfterValidator(_storable)]
-AskedKey = Annotated[KeyOrDigest | None, BeforeValidator(_blank_is_none)]
-
-
-class BudgetWindow(BaseModel):
-    """A budget within a window; also under the names that LiteLLM used before."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    max_budget: Annotated[ShownDollars | None, Field(validation_alias=AliasChoices("max_budget", "budget_limit"))] = (
-        None
-    )
-    budget_duration: Annotated[Text | None, Field(validation_alias=AliasChoices("budget_duration", "time_period"))] = (
-        None
-    )
+from extproc.management.allowances import AllowanceFields
+from extproc.management.fields import MAX_LIST, AskedKey, Id, KeyOrDigest, Limits, Text, Texts
+from extproc.management.money import Dollars
 
 
 class FurtherFields(BaseModel):
@@ -69,14 +21,9 @@ class FurtherFields(BaseModel):
     aliases: dict[str, Any] | None = {}
     config: dict[str, Any] | None = {}
     permissions: dict[str, Any] | None = {}
-    model_max_budget: dict[Text, BudgetWindow] | None = {}
-    budget_limits: Annotated[list[BudgetWindow], Field(max_length=16)] | None = None
     budget_fallbacks: dict[str, Any] | None = None
-    budget_id: Id = None
     project_id: Id = None
     agent_id: Id = None
-    model_rpm_limit: Limits | None = None
-    model_tpm_limit: Limits | None = None
     tag_rpm_limit: Limits | None = None
     mcp_rpm_limit: Limits | None = None
     rpm_limit_type: Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"] | None = None
@@ -96,21 +43,10 @@ class FurtherFields(BaseModel):
     throttle_on_budget_exceeded: bool | None = None
     send_invite_email: bool | None = None
     router_settings: dict[str, Any] | None = None
-    temp_budget_increase: ShownDollars | None = None
-    temp_budget_expiry: datetime | None = None
-
-    @model_validator(mode="after")
-    def _temporary_increase_is_whole(self) -> Self:
-        given = self.model_fields_set & {"temp_budget_increase", "temp_budget_expiry"}
-        if len(given) == 1:
-            raise PydanticCustomError(
-                "value_error", "temp_budget_increase and temp_budget_expiry must be given together"
-            )
-        return self
 
 
-class KeyFields(FurtherFields):
-    """Everything that may be said of a key. Limits and budgets: 0 is a limit, null is none."""
+class KeyFields(FurtherFields, AllowanceFields):
+    """Everything that may be said of a key."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -125,17 +61,8 @@ class KeyFields(FurtherFields):
     user_id: Id = None
     team_id: Id = None
     organization_id: Id = None
+    budget_id: Annotated[Id, Field(description="A budget whose limits count where the key has none.")] = None
     spend: Dollars | None = None
-    max_budget: Dollars | None = None
-    soft_budget: Dollars | None = None
-    budget_duration: Annotated[
-        Id,
-        Field(description="When the budget begins anew, by the calendar in UTC: 1d at midnight, 30d with the month."),
-    ] = None
-    max_parallel_requests: Limit | None = None
-    rpm_limit: Limit | None = None
-    tpm_limit: Limit | None = None
-    tpd_limit: Limit | None = None
     metadata: dict[str, Any] | None = {}
     blocked: bool | None = None
 

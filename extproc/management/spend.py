@@ -18,9 +18,9 @@ from extproc.management import rows
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOUR_KEY, Refused, bad_request
+from extproc.management.fields import AskedKey, Id
 from extproc.management.money import to_dollars
 from extproc.management.parts import Parts
-from extproc.management.schemas import AskedKey, Id
 from extproc.management.spend_rows import SpendRow, day_row, spend_row
 from extproc.model import Key, UnixMs
 from extproc.policy import credentials

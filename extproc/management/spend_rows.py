@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from extproc.management.moments import iso
 from extproc.management.money import to_dollars
-from extproc.management.rows import iso
 from extproc.model import Receipt, Usage
 from extproc.stores.contract import DaySpend, LedgerRow
 

@@ -1,24 +1,42 @@
 """What the upper floors ask of a store, in the words of the domain.
 
 Every method may raise `StoreUnavailable`; none raises a driver's own exception. Time is an argument. The data path sees
-`KeyStore` and `ReceiptSink` only: it cannot call what manages keys or reads the ledger.
+`Identities` and `ReceiptSink` only: it cannot call what manages keys or reads the ledger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from extproc.model import Key, Nanos, Receipt, UnixMs
+from extproc.holds import Limit
+from extproc.model import Budget, EndUser, Key, Membership, Nanos, Receipt, Tag, Team, UnixMs, User
+
+T = TypeVar("T")
 
 
 class KeyStore(Protocol):
     """Whose key is this?"""
 
     async def find(self, digest: str) -> Key | None:
-        """The key of this digest, blocked and expired ones too; `None` where there is none."""
+        """The key of this digest, blocked and expired ones too; `None` where there is none.
+
+        With its team, user, membership and budget: all that decisions need, in one question.
+        """
+        ...
+
+
+class Identities(KeyStore, Protocol):
+    """Whose key is this, for whom is the request made, and how is it tagged?"""
+
+    async def find_end_user(self, end_user: str) -> EndUser | None:
+        """The end user of this id, blocked ones too, with the budget it names; `None` where there is none."""
+        ...
+
+    async def find_tags(self, names: Sequence[str]) -> tuple[Tag, ...]:
+        """Those of the tags that exist, with the budgets they name, in the order of the names, each once."""
         ...
 
 
@@ -28,6 +46,7 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    budget_id: str | None = None
     digest: str | None = None
     alias: str | None = None
     search: str | None = None
@@ -52,6 +71,8 @@ class KeyAdmin(KeyStore, Protocol):
     async def update(self, digest: str, changes: Mapping[str, Any]) -> Key | None:
         """Set the named fields of `Key`, in one transaction; the new key, or `None` where there is none.
 
+        The new key comes without its team, user, membership and budget.
+
         Raises `AlreadyExists` for a taken alias. `spend` may be set; concurrent bookings are not lost. `fields` is
         merged name by name, and `None` takes a name away.
         """
@@ -62,6 +83,95 @@ class KeyAdmin(KeyStore, Protocol):
         ...
 
     async def list(self, wanted: KeyFilter, *, page: int, size: int, sort_by: str, descending: bool) -> KeyPage: ...
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of rows, and how many there are on all pages."""
+
+    rows: tuple[T, ...]
+    total: int
+
+
+class Rows(Protocol[T]):
+    """What the management API does with the rows of one kind, each with an id of its own."""
+
+    async def find(self, name: str) -> T | None:
+        """The row of this id, with the budget it names where it can name one."""
+        ...
+
+    async def create(self, row: T) -> T:
+        """Store a new row. Raises `AlreadyExists` for a taken id (or e-mail address); the field is LiteLLM's."""
+        ...
+
+    async def update(self, name: str, changes: Mapping[str, Any]) -> T | None:
+        """Set the named fields, in one transaction; the new row, or `None` where there is none.
+
+        `spend` may be set; concurrent bookings are not lost. `fields` is merged name by name, and `None` takes a name
+        away.
+        """
+        ...
+
+    async def delete(self, names: Sequence[str], *, deleted_by: str, now: UnixMs) -> tuple[str, ...]:
+        """Delete all of them or, if one is unknown, none; the ids that were deleted."""
+        ...
+
+    async def list(
+        self,
+        wanted: Mapping[str, Any],
+        *,
+        page: int = 1,
+        size: int = 1_000,
+        sort_by: str = "created_at",
+        descending: bool = True,
+    ) -> Page[T]:
+        """Rows whose named fields have these values: one, or one of a tuple."""
+        ...
+
+
+class Memberships(Protocol):
+    """Who is in which team."""
+
+    async def add(self, members: Sequence[Membership]) -> None:
+        """All of them or none. Raises `AlreadyExists` (`member`) for one who is in the team already."""
+        ...
+
+    async def update(self, user_id: str, team_id: str, changes: Mapping[str, Any]) -> Membership | None: ...
+
+    async def remove(self, user_id: str, team_id: str) -> bool:
+        """Whether there was such a member. Keys of the user in the team stay."""
+        ...
+
+    async def of_team(self, team_id: str) -> tuple[Membership, ...]:
+        """The oldest first."""
+        ...
+
+    async def of_user(self, user_id: str) -> tuple[Membership, ...]: ...
+
+
+class Entities(Protocol):
+    """Everyone and everything that limits and budgets hang on, beside keys. A change is visible to `find` at once."""
+
+    @property
+    def teams(self) -> Rows[Team]:
+        """Deleting a team deletes its keys (a copy is kept aside) and memberships in the same transaction."""
+        ...
+
+    @property
+    def users(self) -> Rows[User]:
+        """Deleting a user deletes their keys and memberships in the same transaction."""
+        ...
+
+    @property
+    def end_users(self) -> Rows[EndUser]: ...
+
+    @property
+    def tags(self) -> Rows[Tag]: ...
+
+    @property
+    def budgets(self) -> Rows[Budget]: ...
+
+    @property
+    def members(self) -> Memberships: ...
 
 
 class SpendFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +212,19 @@ class Ledger(Protocol):
     """The book of receipts: the truth about spend."""
 
     async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> int:
-        """Book receipts and add their spend to their keys, in one transaction; how many were new.
+        """Book receipts and add their spend to all that they name, in one transaction; how many were new.
 
-        Idempotent by `event_id`: booking a receipt again changes nothing.
+        That is: key, team, user, member, end user and tags. Idempotent by `event_id`: booking a receipt again changes
+        nothing.
+        """
+        ...
+
+    async def settled(self, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
+        """What the ledger knows of a limit: what its counter starts from. Moments and amounts.
+
+        `ROLLING`: what the last minute brought, requests when they started, tokens and spend when they ended.
+        `WINDOW`: one pair, the sum of what started in it; where it has neither start nor end, the spend that stands
+        beside the scope's name, which may have been set. `GAUGE`: nothing.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""Keys and the ledger in one SQL database: SQLite where the program stands alone, the same queries elsewhere.
+"""Keys, their owners and the ledger in one SQL database: SQLite where the program stands alone, or PostgreSQL.
 
 SQLAlchemy Core throughout, without its ORM. The tables are in `tables.py`, their history in `migrations/`, transactions
-and outages in `sql_database.py`, the queries in `sql_keys.py` and `sql_ledger.py`.
+and outages in `sql_database.py`, the queries in `sql_keys.py`, `sql_entities.py`, `sql_ledger.py` and `sql_settled.py`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from extproc.stores.sql_database import Database
+from extproc.stores.sql_entities import SqlEntities
 from extproc.stores.sql_keys import SqlKeys
 from extproc.stores.sql_ledger import SqlLedger
 from extproc.stores.tables import keys
 
 
-class SqlStore(SqlKeys, SqlLedger):
-    """A `KeyAdmin`, a `Ledger` and a `Health`."""
+class SqlStore(SqlKeys, SqlEntities, SqlLedger):
+    """A `KeyAdmin`, `Identities`, `Entities`, a `Ledger` and a `Health`."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._database = database
+        SqlKeys.__init__(self, database)
+        SqlEntities.__init__(self, database)
 
     @classmethod
     async def open(cls, url: str) -> SqlStore:

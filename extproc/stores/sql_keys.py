@@ -1,8 +1,4 @@
-"""Keys in SQL.
-
-An update writes the columns it names and no others, so it cannot undo a booking that happens at the same time, nor
-another update of other columns.
-"""
+"""Keys in SQL. `find` answers with everyone the key belongs to, in one statement."""
 
 from __future__ import annotations
 
@@ -15,20 +11,36 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.errors import AlreadyExists
-from extproc.model import Key, Role, UnixMs
+from extproc.model import Budget, Key, Membership, Team, UnixMs, User
 from extproc.stores.contract import KeyFilter, KeyPage
 from extproc.stores.sql_database import Database
-from extproc.stores.tables import deleted_keys, keys
+from extproc.stores.sql_rows import Deletion, columns_of, merged_fields, to_columns, to_joined, to_struct
+from extproc.stores.tables import budgets, deleted_keys, keys, memberships, teams, users
 
-COLUMNS = tuple(keys.c[name] for name in Key.__struct_fields__)
-_FIND = select(*COLUMNS).where(keys.c.digest == bindparam("digest"))
-_FIND_BY_ALIAS = select(*COLUMNS).where(keys.c.alias == bindparam("alias"))
-_CHANGEABLE = frozenset(Key.__struct_fields__) - {"digest", "role"}
+COLUMNS = columns_of(Key, keys)
+_OWNED = (
+    select(
+        *COLUMNS,
+        *columns_of(Team, teams, "team__"),
+        *columns_of(User, users, "user__"),
+        *columns_of(Membership, memberships, "membership__"),
+        *columns_of(Budget, budgets, "budget__"),
+    )
+    .select_from(keys)
+    .outerjoin(teams, teams.c.id == keys.c.team_id)
+    .outerjoin(users, users.c.id == keys.c.user_id)
+    .outerjoin(memberships, and_(memberships.c.user_id == keys.c.user_id, memberships.c.team_id == keys.c.team_id))
+    .outerjoin(budgets, budgets.c.id == keys.c.budget_id)
+)
+_FIND = _OWNED.where(keys.c.digest == bindparam("digest"))
+_FIND_BY_ALIAS = _OWNED.where(keys.c.alias == bindparam("alias"))
+_CHANGEABLE = frozenset(Key.__struct_fields__) & {*keys.c.keys()} - {"digest", "role"}
 #: `KeyFilter`'s fields that must match exactly, and their columns.
 _FILTERS = {
     "user_id": keys.c.user_id,
     "team_id": keys.c.team_id,
     "organization_id": keys.c.organization_id,
+    "budget_id": keys.c.budget_id,
     "digest": keys.c.digest,
     "alias": keys.c.alias,
 }
@@ -43,15 +55,15 @@ class SqlKeys:
     async def find(self, digest: str) -> Key | None:
         async with self._database.reading() as connection:
             row = (await connection.execute(_FIND, {"digest": digest})).mappings().one_or_none()
-        return to_key(row) if row else None
+        return _to_owned_key(row) if row else None
 
     async def find_by_alias(self, alias: str) -> Key | None:
         async with self._database.reading() as connection:
             row = (await connection.execute(_FIND_BY_ALIAS, {"alias": alias})).mappings().one_or_none()
-        return to_key(row) if row else None
+        return _to_owned_key(row) if row else None
 
     async def create(self, key: Key) -> Key:
-        values = {**to_columns(msgspec.structs.asdict(key)), "booked": 0}
+        values = {**to_columns(keys, msgspec.structs.asdict(key)), "booked": 0}
         async with self._database.writing() as connection:
             try:
                 await connection.execute(insert(keys).values(values))
@@ -63,10 +75,10 @@ class SqlKeys:
         if unknown := changes.keys() - _CHANGEABLE:
             raise ValueError(f"these fields of a key cannot be changed: {sorted(unknown)}")
         async with self._database.writing() as connection:
-            values = to_columns(changes)
+            values, chosen = to_columns(keys, changes), keys.c.digest == digest
             if "fields" in changes:
-                values["fields"] = await _merged_fields(connection, digest, changes["fields"])
-            statement = update(keys).where(keys.c.digest == digest).values(values).returning(*COLUMNS)
+                values["fields"] = await merged_fields(connection, keys, chosen, changes["fields"])
+            statement = update(keys).where(chosen).values(values).returning(*COLUMNS)
             try:
                 row = (await connection.execute(statement)).mappings().one_or_none()
             except IntegrityError as error:
@@ -75,14 +87,11 @@ class SqlKeys:
 
     async def delete(self, digests: Sequence[str], *, deleted_by: str, now: UnixMs) -> tuple[str, ...]:
         wanted = tuple(dict.fromkeys(digests))
-        chosen = keys.c.digest.in_(wanted)
         async with self._database.writing() as connection:
-            rows = (await connection.execute(select(keys).where(chosen).with_for_update())).mappings().all()
-            if not rows or len(rows) != len(wanted):
+            held = await hold_keys(connection, keys.c.digest.in_(wanted))
+            if not held or len(held) != len(wanted):
                 return ()
-            copies = [{**row, "deleted_at": now, "deleted_by": deleted_by} for row in rows]
-            await connection.execute(insert(deleted_keys), copies)
-            await connection.execute(delete(keys).where(chosen))
+            await retire_keys(connection, held, Deletion(deleted_by, now))
         return wanted
 
     async def list(self, wanted: KeyFilter, *, page: int, size: int, sort_by: str, descending: bool) -> KeyPage:
@@ -98,25 +107,32 @@ class SqlKeys:
 
 def to_key(row: RowMapping) -> Key:
     """A key from the columns of `COLUMNS`."""
-    values = {name: row[name] for name in Key.__struct_fields__}
-    return Key(**{**values, "models": tuple(values["models"]), "role": Role(values["role"])})
+    return to_struct(Key, row)
 
 
-def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a key as their columns hold them."""
-    columns = dict(values)
-    if "models" in columns:
-        columns["models"] = [*columns["models"]]
-    if "role" in columns:
-        columns["role"] = str(columns["role"])
-    return columns
+def _to_owned_key(row: RowMapping) -> Key:
+    return to_struct(
+        Key,
+        row,
+        team=to_joined(Team, row, "team__", "id"),
+        user=to_joined(User, row, "user__", "id"),
+        membership=to_joined(Membership, row, "membership__", "user_id", "team_id"),
+        budget=to_joined(Budget, row, "budget__", "id"),
+    )
 
 
-async def _merged_fields(connection: AsyncConnection, digest: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The key's further fields with these set; `None` takes one away."""
-    held = await connection.scalar(select(keys.c.fields).where(keys.c.digest == digest).with_for_update())
-    merged = {**(held or {}), **changes}
-    return {name: value for name, value in merged.items() if value is not None}
+async def hold_keys(connection: AsyncConnection, chosen: ColumnElement[bool]) -> Sequence[RowMapping]:
+    """Whole rows, held until the transaction ends."""
+    statement = select(keys).where(chosen).order_by(keys.c.digest).with_for_update()
+    return (await connection.execute(statement)).mappings().all()
+
+
+async def retire_keys(connection: AsyncConnection, held: Sequence[RowMapping], deletion: Deletion) -> None:
+    """Delete these keys and keep a copy of them aside."""
+    if held:
+        copies = [{**row, "deleted_at": deletion.now, "deleted_by": deletion.deleted_by} for row in held]
+        await connection.execute(insert(deleted_keys), copies)
+        await connection.execute(delete(keys).where(keys.c.digest.in_([row["digest"] for row in held])))
 
 
 def _matching(wanted: KeyFilter) -> ColumnElement[bool]:

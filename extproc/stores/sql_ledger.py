@@ -1,7 +1,10 @@
-"""The ledger in SQL: receipts are inserted once, and only what was new is added to its key, in one transaction.
+"""The ledger in SQL: receipts are inserted once, and only what was new is added to all that it names, at once.
 
 A booking must never fail because of what a receipt says: the whole batch would wait behind it for ever. So numbers
-beyond what 53 bits hold are cut, and characters that no database stores are replaced.
+beyond what 53 bits hold are cut, and so are texts that no index holds; characters that no database stores are replaced.
+
+Whatever a booking locks it locks in one order, that of `_OWNERS` and within a table by id, receipts by event: two
+bookings never wait crosswise.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Executable,
     RowMapping,
+    Table,
+    Update,
     and_,
     bindparam,
     case,
     cast,
     func,
+    insert,
     or_,
     select,
     true,
@@ -29,16 +36,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from extproc.holds import Limit
 from extproc.model import Nanos, Receipt, UnixMs, Usage
 from extproc.stores.contract import DaySpend, KeySpend, LedgerRow, SpendFilter
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_keys import COLUMNS as KEY_COLUMNS
 from extproc.stores.sql_keys import to_key
-from extproc.stores.tables import keys, ledger
+from extproc.stores.sql_settled import settled
+from extproc.stores.tables import end_users, keys, ledger, ledger_tags, memberships, tags, teams, users
 
 #: The largest whole number that every reader of JSON keeps; nine million dollars in nanos.
 LARGEST = 2**53 - 1
 _LARGEST_SUM = 2**63 - 1
+#: PostgreSQL's indexes hold entries of at most 2704 bytes. The management API takes no longer name.
+LONGEST = 256
+_INDEXED = ("call_id", "provider_response_id", "key_digest", "user_id", "team_id", "end_user", "model_group")
 #: Rows are made on the loop that also serves exchanges: so many at a time, in milliseconds.
 _SLICE = 100
 _DAY_MS = 86_400_000
@@ -54,18 +66,25 @@ def _grown(column: ColumnElement[int]) -> ColumnElement[int]:
     return case((column > _LARGEST_SUM - amount, _LARGEST_SUM), else_=column + amount)
 
 
-_ADD_SPEND = (
-    update(keys)
-    .where(keys.c.digest == bindparam("key_digest"))
-    .values(
-        spend=_grown(keys.c.spend),
-        booked=_grown(keys.c.booked),
-        last_active=case(
-            (keys.c.last_active > bindparam("ended_at", type_=BigInteger), keys.c.last_active),
-            else_=bindparam("ended_at", type_=BigInteger),
-        ),
-    )
+def _addition(table: Table, **more: ColumnElement[int]) -> Update:
+    """Add `:amount` to the row of `:key_0` and, where a key has two columns, `:key_1`."""
+    named = (column == bindparam(f"key_{place}") for place, column in enumerate(table.primary_key.columns))
+    return update(table).where(*named).values(spend=_grown(table.c.spend), **more)
+
+
+_USED = case(
+    (keys.c.last_active > bindparam("ended_at", type_=BigInteger), keys.c.last_active),
+    else_=bindparam("ended_at", type_=BigInteger),
 )
+_ADD_TO_KEY = _addition(keys, booked=_grown(keys.c.booked), last_active=_USED)
+#: Who is booked beside the key: how, and the ledger's columns that name them.
+_OWNERS = (
+    (_addition(teams), ("team_id",)),
+    (_addition(users), ("user_id",)),
+    (_addition(memberships), ("user_id", "team_id")),
+    (_addition(end_users), ("end_user",)),
+)
+_ADD_TO_TAG = _addition(tags)
 
 
 class SqlLedger:
@@ -75,7 +94,8 @@ class SqlLedger:
         self._database = database
 
     async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> int:
-        distinct = [*{receipt.event_id: receipt for receipt in reversed(receipts)}.values()]
+        first = {receipt.event_id: receipt for receipt in reversed(receipts)}
+        distinct = [first[event_id] for event_id in sorted(first)]
         if not distinct:
             return 0
         new: list[dict[str, Any]] = []
@@ -85,6 +105,10 @@ class SqlLedger:
                 new += await self._insert(connection, rows)
             await _add_spend(connection, new)
         return len(new)
+
+    async def settled(self, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
+        async with self._database.reading() as connection:
+            return await settled(connection, limit, now)
 
     async def rows(self, wanted: SpendFilter, *, limit: int) -> tuple[LedgerRow, ...]:
         statement = select(ledger).where(_matching(wanted)).order_by(*_NEWEST_FIRST).limit(limit)
@@ -114,18 +138,49 @@ class SqlLedger:
         return [row for row in rows if row["event_id"] in inserted]
 
 
-async def _add_spend(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
-    """Add what the rows cost to their keys, in the order of the digests so that two bookings never wait crosswise."""
-    amounts: dict[str, Nanos] = defaultdict(int)
+async def _add_spend(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add what the rows cost to all that they name."""
     ends: dict[str, UnixMs] = defaultdict(int)
     for row in rows:
-        amounts[row["key_digest"]] += row["spend"] or 0
         ends[row["key_digest"]] = max(ends[row["key_digest"]], row["ended_at"])
-    additions = [
-        {"key_digest": digest, "amount": amounts[digest], "ended_at": ends[digest]} for digest in sorted(amounts)
+    used = _sums(((row["key_digest"],), row["spend"]) for row in rows)
+    await _execute(connection, _ADD_TO_KEY, [{**each, "ended_at": ends[each["key_0"]]} for each in used])
+    for addition, names in _OWNERS:
+        named = ((tuple(row[name] for name in names), row["spend"]) for row in rows)
+        await _execute(connection, addition, _spent(_sums(named)))
+    tagged = [entry for row in rows for entry in _tag_rows(row)]
+    await _execute(connection, _ADD_TO_TAG, _spent(_sums(((row["tag"],), row["spend"]) for row in tagged)))
+    await _execute(connection, insert(ledger_tags), tagged)
+
+
+async def _execute(connection: AsyncConnection, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        await connection.execute(statement, rows)
+
+
+def _sums(named: Iterable[tuple[tuple[str | None, ...], Nanos | None]]) -> list[dict[str, Any]]:
+    """The amount of each name, by name. What has no name, or half of one, is nobody's."""
+    amounts: dict[tuple[Any, ...], Nanos] = defaultdict(int)
+    for name, amount in named:
+        if None not in name:
+            amounts[name] += amount or 0
+    return [
+        {"amount": amounts[name], **{f"key_{place}": part for place, part in enumerate(name)}}
+        for name in sorted(amounts)
     ]
-    if additions:
-        await connection.execute(_ADD_SPEND, additions)
+
+
+def _spent(sums: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in sums if each["amount"]]
+
+
+def _tag_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `ledger_tags` for one of the ledger."""
+    shared = {name: row[name] for name in ("started_at", "event_id", "ended_at", "spend")}
+    tokens = row["input_tokens"] + row["output_tokens"]
+    return [
+        {**shared, "tokens": tokens, "tag": tag} for tag in sorted({_storable(tag)[:LONGEST] for tag in row["tags"]})
+    ]
 
 
 def _matching(wanted: SpendFilter) -> ColumnElement[bool]:
@@ -147,6 +202,7 @@ def _matching(wanted: SpendFilter) -> ColumnElement[bool]:
 def _to_row(receipt: Receipt, now: UnixMs) -> dict[str, Any]:
     values = {name: getattr(receipt, name) for name in _FIELDS} | msgspec.structs.asdict(receipt.usage)
     row = {name: _storable(value) for name, value in values.items()}
+    row |= {name: row[name][:LONGEST] for name in _INDEXED if row[name] is not None}
     return {**row, "tags": [*receipt.tags], "metadata": receipt.metadata, "booked_at": now}
 
 

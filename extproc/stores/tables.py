@@ -4,6 +4,9 @@ Money is integer nanos and moments are integer milliseconds, both 64 bits wide; 
 Texts have no length: what is too long is refused where it comes in, and a ledger must never refuse a receipt. JSON is
 text (`json`, not `jsonb`: it keeps what a provider sent, `\\u0000` included). `migrations/` makes these tables; a test
 holds the two equal.
+
+A column has the name of the field of `extproc.model` that it holds. Nothing refers to another table by a constraint: a
+key may name a team that is made later, and a receipt outlives whomever it names.
 """
 
 from __future__ import annotations
@@ -19,6 +22,27 @@ metadata = MetaData(
 )
 
 
+def _allowance_columns() -> list[Column[object]]:
+    """The fields of `Allowance`. An empty JSON column is an empty collection."""
+    columns: list[Column[object]] = [
+        Column("max_budget", BigInteger),
+        Column("soft_budget", BigInteger),
+        Column("budget_duration", Text),
+        Column("budget_reset_at", BigInteger),
+        Column("max_parallel_requests", BigInteger),
+        Column("rpm_limit", BigInteger),
+        Column("tpm_limit", BigInteger),
+        Column("tpd_limit", BigInteger),
+        Column("model_rpm_limit", JSON(none_as_null=True)),
+        Column("model_tpm_limit", JSON(none_as_null=True)),
+        Column("model_max_budget", JSON(none_as_null=True)),
+        Column("budget_limits", JSON(none_as_null=True)),
+        Column("temp_budget_increase", BigInteger),
+        Column("temp_budget_expiry", BigInteger),
+    ]
+    return columns
+
+
 def _key_columns() -> list[Column[object]]:
     """`booked` is what the ledger has added since the key was made; `spend` starts from there but may be set."""
     columns: list[Column[object]] = [
@@ -31,16 +55,10 @@ def _key_columns() -> list[Column[object]]:
         Column("user_id", Text),
         Column("team_id", Text),
         Column("organization_id", Text),
+        Column("budget_id", Text),
         Column("spend", BigInteger, nullable=False),
         Column("booked", BigInteger, nullable=False),
-        Column("max_budget", BigInteger),
-        Column("soft_budget", BigInteger),
-        Column("budget_duration", Text),
-        Column("budget_reset_at", BigInteger),
-        Column("max_parallel_requests", BigInteger),
-        Column("rpm_limit", BigInteger),
-        Column("tpm_limit", BigInteger),
-        Column("tpd_limit", BigInteger),
+        *_allowance_columns(),
         Column("metadata", JSON, nullable=False),
         Column("fields", JSON, nullable=False),
         Column("created_at", BigInteger, nullable=False),
@@ -60,6 +78,7 @@ keys = Table(
     Index("uq_keys_alias", "alias", unique=True),
     Index("ix_keys_user_id", "user_id"),
     Index("ix_keys_team_id", "team_id"),
+    Index("ix_keys_budget_id", "budget_id"),
 )
 
 #: A digest may be deleted, made again and deleted again, so each copy has a number of its own.
@@ -72,6 +91,92 @@ deleted_keys = Table(
     Column("deleted_at", BigInteger, nullable=False),
     Column("deleted_by", Text, nullable=False),
     Index("ix_deleted_keys_digest", "digest"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    *_allowance_columns(),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("updated_by", Text),
+)
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("alias", Text),
+    Column("organization_id", Text),
+    Column("models", JSON, nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    Column("spend", BigInteger, nullable=False),
+    *_allowance_columns(),
+    Column("metadata", JSON, nullable=False),
+    Column("fields", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("email", Text),
+    Column("alias", Text),
+    Column("role", Text),
+    Column("models", JSON, nullable=False),
+    Column("spend", BigInteger, nullable=False),
+    *_allowance_columns(),
+    Column("metadata", JSON, nullable=False),
+    Column("fields", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("uq_users_email", "email", unique=True),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("team_id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("models", JSON, nullable=False),
+    Column("spend", BigInteger, nullable=False),
+    *_allowance_columns(),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_memberships_team_id", "team_id"),
+)
+
+end_users = Table(
+    "end_users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("alias", Text),
+    Column("blocked", Boolean, nullable=False),
+    Column("models", JSON, nullable=False),
+    Column("spend", BigInteger, nullable=False),
+    Column("budget_id", Text),
+    *_allowance_columns(),
+    Column("fields", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("description", Text),
+    Column("models", JSON, nullable=False),
+    Column("spend", BigInteger, nullable=False),
+    Column("budget_id", Text),
+    *_allowance_columns(),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text),
+    Column("updated_at", BigInteger, nullable=False),
 )
 
 ledger = Table(
@@ -114,9 +219,27 @@ ledger = Table(
     Column("user_agent", Text, nullable=False),
     Column("tags", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
-    Index("ix_ledger_started_at", "started_at"),
-    Index("ix_ledger_key_digest_started_at", "key_digest", "started_at"),
-    Index("ix_ledger_user_id_started_at", "user_id", "started_at"),
+    # A sum over a window is read from these alone: they hold what it adds up, and what it may have to look at.
+    Index("ix_ledger_sum", "started_at", "spend"),
+    Index("ix_ledger_key_sum", "key_digest", "started_at", "spend", "model_group"),
+    Index("ix_ledger_user_sum", "user_id", "started_at", "spend", "team_id"),
+    Index("ix_ledger_team_sum", "team_id", "started_at", "spend", "model_group"),
+    Index("ix_ledger_end_user_sum", "end_user", "started_at", "spend"),
+    Index("ix_ledger_model_sum", "model_group", "started_at", "spend"),
+    Index("ix_ledger_ended_at", "ended_at"),
     Index("ix_ledger_provider_response_id", "provider_response_id"),
     Index("ix_ledger_call_id", "call_id"),
+)
+
+#: A receipt once for each of its tags, with what is added up.
+ledger_tags = Table(
+    "ledger_tags",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("started_at", BigInteger, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("spend", BigInteger),
+    Column("tokens", BigInteger, nullable=False),
+    Index("ix_ledger_tags_ended_at", "ended_at"),
 )
