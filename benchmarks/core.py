@@ -18,7 +18,6 @@ import structlog
 from benchmarks import payloads
 from extproc import codec
 from extproc.bodies import request, response
-from extproc.codec import wire
 from extproc.events import Event
 from extproc.exchange import Exchange, Surroundings
 from extproc.model import Deployment, Key, Outcome, Receipt, SecretRef, Upstream, Usage
@@ -99,7 +98,7 @@ def _steps() -> dict[str, Callable[[], object]]:
     return {
         "decode request headers": lambda: codec.decode(plain[0]),
         "decode one streamed chunk": lambda: codec.decode(chunk),
-        "credential: read and digest": lambda: credentials.read(headers.headers),  # type: ignore[union-attr]
+        "credential: read and digest": lambda: credentials.read(headers.headers),
         "request body: read, edit, write": lambda: request.read(api, asked, None).forward("gpt-4o", ask_usage=True),
         "plain response body: read usage": lambda: _read_plain(api, _json_of(payloads.answer())),
         "one streamed chunk: feed": lambda: body.feed(events[1]),
@@ -195,17 +194,17 @@ def _response_headers(kind: bytes) -> bytes:
 
 
 def _headers(kind: str, headers: Sequence[tuple[str, bytes]], source: str = "") -> bytes:
-    message = wire.ProcessingRequest()
+    message = codec.ProcessingRequest()
     for name, value in headers:
         header = getattr(message, kind).headers.headers.add()
         header.key, header.raw_value = name, value
     if source:
-        message.attributes[wire.FILTER].fields["source.address"].string_value = source
+        message.attributes[codec.FILTER].fields["source.address"].string_value = source
     return bytes(message.SerializeToString())
 
 
 def _body(kind: str, body: bytes, *, end: bool = False) -> bytes:
-    message = wire.ProcessingRequest()
+    message = codec.ProcessingRequest()
     part = getattr(message, kind)
     part.body, part.end_of_stream = body, end
     return bytes(message.SerializeToString())

@@ -17,13 +17,13 @@ import grpc
 import uvloop
 from grpc import aio
 
-from extproc.codec import wire
+from extproc import codec
 
 
 async def process(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
     """Answer each message of one exchange with "go on, unchanged"."""
     async for message in messages:
-        response = wire.ProcessingResponse()
+        response = codec.ProcessingResponse()
         getattr(response, message.WhichOneof("request")).SetInParent()
         yield response
 
@@ -32,10 +32,10 @@ async def main(address: str) -> None:
     server = aio.server(options=[("grpc.max_concurrent_streams", 100_000), ("grpc.so_reuseport", 0)])
     handler = grpc.stream_stream_rpc_method_handler(
         process,
-        request_deserializer=wire.ProcessingRequest.FromString,
-        response_serializer=wire.ProcessingResponse.SerializeToString,
+        request_deserializer=codec.ProcessingRequest.FromString,
+        response_serializer=codec.ProcessingResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(wire.SERVICE, {wire.METHOD: handler}),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(codec.SERVICE, {codec.METHOD: handler}),))
     server.add_insecure_port(address)
     await server.start()
     stop = asyncio.Event()
