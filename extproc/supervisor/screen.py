@@ -31,6 +31,8 @@ _NOT_PROVIDERS = frozenset({"", "management", "nowhere"})
 #: What stands in every line, and is said otherwise or not at all.
 _COMMON = frozenset({"event", "level", "time", "timestamp", "logger", "exception"})
 
+_LAYOUT = "\n\t"
+
 Record = dict[str, Any]
 
 
@@ -77,7 +79,7 @@ class Screen:
             record = msgspec.json.decode(line, type=Record)
         except msgspec.DecodeError:
             if line.strip():
-                self._write(line.decode(errors="replace"))
+                self._write(printable(line.decode(errors="replace"), allowed=_LAYOUT))
             return
         if not _is_request(record):
             self._show_event(record)
@@ -91,7 +93,7 @@ class Screen:
         if request_id in self._seen or _is_told_better(record):
             return
         prose = exchange(record) if "call_id" in record else access(record)
-        self._write(f"{self._clock()}  {prose}")
+        self._write(f"{self._clock()}  {printable(prose)}")
         self.ignore(request_id)
 
     def _show_event(self, record: Record) -> None:
@@ -100,7 +102,7 @@ class Screen:
             return
         details = "".join(f"  {name}={value}" for name, value in record.items() if name not in _COMMON)
         trace = f"\n{record['exception']}" if "exception" in record else ""
-        self._write(f"{self._clock()}  {level}: {event}{details}{trace}")
+        self._write(f"{self._clock()}  {printable(f'{level}: {event}{details}{trace}', allowed=_LAYOUT)}")
 
 
 def exchange(record: Record) -> str:
@@ -125,6 +127,11 @@ def access(record: Record) -> str:
 def duration(milliseconds: int) -> str:
     """`7 ms`, or `1.9 s` from a second on."""
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+def printable(text: str, allowed: str = "") -> str:
+    """The text without what a terminal would obey: names in it may be a client's own."""
+    return "".join(each if each.isprintable() or each in allowed else "\ufffd" for each in text)
 
 
 def _spend(record: Record) -> str:

@@ -70,7 +70,7 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO) -> LineWr
     stream = stream or sys.stderr
     writer = LineWriter(stream)
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+        structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, repr_native_str=True)
         if stream.isatty()
         else structlog.processors.JSONRenderer()
     )

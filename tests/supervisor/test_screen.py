@@ -152,6 +152,21 @@ def test_what_is_no_json_passes_as_it_is():
     assert watched.lines == ["Traceback (most recent call last):", "  File \ufffd", "[1]"]
 
 
+def test_a_client_cannot_steer_the_terminal_nor_forge_a_line():
+    watched = Watched()
+    watched.feed(
+        log({"call_id": "x", "path": "/v1", "status": 400, "model_group": "\x1b[2J\n12:00:01  200", "duration_ms": 1})
+    )
+    watched.feed(log({"event": "odd", "level": "warning", "name": "\x1b]0;title\x07"}))
+    watched.feed(b"crash \x1b[31m\n")
+
+    assert watched.lines == [
+        "12:00:00  400  /v1  \ufffd[2J\ufffd12:00:01  200  1 ms",
+        "12:00:00  warning: odd  name=\ufffd]0;title\ufffd",
+        "crash \ufffd[31m",
+    ]
+
+
 @given(st.lists(st.integers(0, 400), max_size=8))
 def test_lines_are_the_same_however_the_log_is_cut(cuts):
     whole = log(EXCHANGE, ACCESS) + b"crash\n"
