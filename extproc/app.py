@@ -76,6 +76,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         await stack.enter_async_context(_running(asyncio.to_thread(tokens.preload)))
         parts = ManagementParts(
             keys=store,
+            entities=store,
             ledger=store,
             health={"database": store},
             settings=settings,

@@ -1,17 +1,14 @@
-"""`/key/…`: make, show, change, block, delete and list virtual keys.
-
-Every change is told to the caches, also when the store did not say whether it took place: asking again is cheap.
-"""
+"""`/key/…`: make, show, change, block, delete and list virtual keys."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
+from extproc.holds import Scope
 from extproc.management import allowances, rows, schemas
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
 from extproc.management.changes import changes_of, for_new
@@ -27,6 +24,7 @@ from extproc.management.errors import (
 )
 from extproc.management.fields import AskedKey, Id
 from extproc.management.parts import ManagementParts, Parts
+from extproc.management.telling import told_of, told_of_all
 from extproc.model import Key, UnixMs
 from extproc.policy import credentials, windows
 from extproc.stores.contract import KeyFilter
@@ -61,7 +59,7 @@ async def generate(parts: Parts, caller: Caller, wanted: Annotated[schemas.Gener
         updated_by=caller.user_id,
         **for_new(_changes(wanted, now)),
     )
-    with _told(parts, [digest]):
+    async with told_of_all(parts, [_scope(digest)]):
         await parts.keys.create(key)
     return {**rows.row(key, now), "key": raw, "token_id": digest, "duration": wanted.duration}
 
@@ -95,7 +93,7 @@ async def delete(parts: Parts, caller: Caller, wanted: schemas.DeleteKeys) -> An
     for alias in wanted.key_aliases or ():
         key = await parts.keys.find_by_alias(alias)
         digests.append(key.digest if key else "")
-    with _told(parts, digests):
+    async with told_of_all(parts, map(_scope, digests)):
         deleted = await parts.keys.delete(digests, deleted_by=caller.user_id or caller.name, now=parts.now())
     if not deleted:
         raise Refused(NO_KEYS_FOUND)
@@ -158,20 +156,15 @@ async def list_keys(parts: Parts, wanted: Annotated[ListQuery, Query()]) -> Any:
 
 async def _change(parts: ManagementParts, caller: Key, digest: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     stamped = {**changes, "updated_at": parts.now(), "updated_by": caller.user_id}
-    with _told(parts, [digest]):
+    async with told_of(parts, _scope(digest), changes=changes):
         changed = await parts.keys.update(digest, stamped)
     if changed is None:
         raise Refused(KEY_NOT_FOUND)
     return rows.row(changed, parts.now())
 
 
-@contextlib.contextmanager
-def _told(parts: ManagementParts, digests: Iterable[str]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for digest in digests:
-            parts.forget(digest)
+def _scope(digest: str) -> Scope:
+    return Scope("api_key", digest)
 
 
 def _digest(key: str) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import msgspec
 from fastapi import Depends, Request
 
+from extproc.holds import Scope
 from extproc.model import UnixMs
 from extproc.settings.model import Settings
-from extproc.stores.contract import Health, KeyAdmin, Ledger
+from extproc.stores.contract import Entities, Health, KeyAdmin, Ledger
 
 
 def generate_key() -> str:
@@ -19,22 +21,35 @@ def generate_key() -> str:
     return "sk-" + secrets.token_urlsafe(32)
 
 
+def generate_id() -> str:
+    """A new id of a team, a user or a budget, as LiteLLM makes them."""
+    return str(uuid.uuid4())
+
+
+async def no_counters(_: Scope) -> None:
+    """Where nothing is counted, nobody is told."""
+
+
 class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     """`master_digest` is the digest of the master key; `metrics` gives the Prometheus text.
 
     `health` names what must answer for the gateway to be ready; `database` is the one LiteLLM's clients know.
-    `forget` tells every cache that the key of a digest has changed.
+    `forget` tells every cache who has changed (see `CachedKeys.forget`), `unseed` the counters of whom the ledger or
+    the limits have changed; that may raise `StoreUnavailable`.
     """
 
     keys: KeyAdmin
+    entities: Entities
     ledger: Ledger
     health: Mapping[str, Health]
     settings: Settings
     master_digest: str
     now: Callable[[], UnixMs]
     metrics: Callable[[], bytes]
-    forget: Callable[[str], None]
+    forget: Callable[[Scope], None]
+    unseed: Callable[[Scope], Awaitable[None]] = no_counters
     new_key: Callable[[], str] = generate_key
+    new_id: Callable[[], str] = generate_id
 
 
 def parts_of(request: Request) -> ManagementParts:

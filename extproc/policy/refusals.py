@@ -143,13 +143,27 @@ def expired_key(masked: str, expiry: str, now: str) -> Refusal:
     return _auth(message, "expired_key", param=masked, kind="expired_key")
 
 
-def model_not_allowed(model: str) -> Refusal:
-    """A model outside the key's list. The list itself is not told."""
+def team_blocked(team_id: str) -> Refusal:
+    """Every key of a blocked team."""
+    return _auth(
+        f"Authentication Error, Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.",
+        "team_blocked",
+    )
+
+
+def end_user_blocked(end_user: str) -> Refusal:
+    """A request made for a blocked end user. Ours: LiteLLM stores the block and lets them pass."""
+    message = f"End User={end_user} is blocked. Update via `/customer/unblock` if you're an admin."
+    return Refusal(400, "end_user_blocked", message, "user", "end_user_blocked")
+
+
+def model_not_allowed(model: str, whose: str = "key") -> Refusal:
+    """A model outside the list of the key, its team or the end user (LiteLLM's `customer`). The list is not told."""
     message = (
         f"The requested model '{model}' is not available for this API key, or the model name is invalid. "
         "Call `/v1/models` to view available models for your key."
     )
-    return Refusal(403, "key_model_access_denied", message, "model", "model_not_allowed")
+    return Refusal(403, f"{whose}_model_access_denied", message, "model", "model_not_allowed")
 
 
 def unknown_model(model: str, path: str) -> Refusal:

@@ -1,88 +1,177 @@
-"""A bounded cache in front of any key store: found keys and unknown digests, each in a room of its own.
+"""A bounded cache in front of any store of identities: keys with their owners, end users, tags, and who does not exist.
 
-The rooms are separate so that a flood of unknown keys cannot push out known ones. An entry lives for a short time and
-is forgotten at once when the management API changes its key; a lookup that was already on its way when that happened
-may be answered but not remembered. Lookups of the same digest at the same time share one question.
+Each kind has two rooms, one for what was found and one for what was not, so that a flood of unknown names cannot push
+out known ones. An entry lives for a short time and is forgotten at once when the management API changes it or, with a
+key, anyone it belongs to; a lookup that was already on its way when that happened may be answered but not remembered.
+Lookups of the same key at the same time share one question.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
-from extproc.model import Key, UnixMs
-from extproc.stores.contract import KeyStore
+from extproc.holds import Scope
+from extproc.model import EndUser, Key, Tag, UnixMs
+from extproc.stores.contract import Identities
 
 T = TypeVar("T")
 
 
-class CachedKeys:
-    """A `KeyStore`. `ttl_ms` is how long an answer is believed; `size` the most keys, and unknown digests, kept."""
+class Rooms(Generic[T]):
+    """What is known of one kind, and which of its names are nobody's."""
 
-    def __init__(self, inner: KeyStore, *, ttl_ms: int, size: int, now: Callable[[], UnixMs]) -> None:
-        self._inner = inner
+    def __init__(self, *, ttl_ms: int, size: int, now: Callable[[], UnixMs]) -> None:
         self._ttl_ms = ttl_ms
         self._size = size
         self._now = now
-        self._known: OrderedDict[str, tuple[UnixMs, Key]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[UnixMs, T]] = OrderedDict()
         self._unknown: OrderedDict[str, UnixMs] = OrderedDict()
+
+    def find(self, name: str) -> tuple[bool, T | None]:
+        """Whether the answer is remembered, and the answer."""
+        now = self._now()
+        known = self._known.get(name)
+        if known is not None and now < known[0]:
+            self._known.move_to_end(name)
+            return True, known[1]
+        if now < self._unknown.get(name, 0):
+            self._unknown.move_to_end(name)
+            return True, None
+        return False, None
+
+    def remember(self, name: str, value: T | None) -> None:
+        """Keep an answer for its time."""
+        expiry = self._now() + self._ttl_ms
+        self.forget(name)
+        if value is None:
+            _put(self._unknown, name, expiry, self._size)
+        else:
+            _put(self._known, name, (expiry, value), self._size)
+
+    def forget(self, name: str) -> None:
+        """Drop what is remembered of this name."""
+        self._known.pop(name, None)
+        self._unknown.pop(name, None)
+
+    def forget_where(self, affected: Callable[[T], bool]) -> None:
+        """Drop every value of which this is true."""
+        for name in [name for name, (_, value) in self._known.items() if affected(value)]:
+            del self._known[name]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._known.clear()
+        self._unknown.clear()
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._unknown)
+
+
+class CachedKeys:
+    """`Identities`. `ttl_ms` is how long an answer is believed; `size` the most entries in each room."""
+
+    def __init__(self, inner: Identities, *, ttl_ms: int, size: int, now: Callable[[], UnixMs]) -> None:
+        self._inner = inner
+        self._keys: Rooms[Key] = Rooms(ttl_ms=ttl_ms, size=size, now=now)
+        self._end_users: Rooms[EndUser] = Rooms(ttl_ms=ttl_ms, size=size, now=now)
+        self._tags: Rooms[Tag] = Rooms(ttl_ms=ttl_ms, size=size, now=now)
         self._asking: dict[str, asyncio.Task[Key | None]] = {}
+        #: Grows whenever anything is forgotten: what was asked before that is not remembered.
+        self._forgettings = 0
 
     async def find(self, digest: str) -> Key | None:
-        now = self._now()
-        known = self._known.get(digest)
-        if known is not None and now < known[0]:
-            self._known.move_to_end(digest)
-            return known[1]
-        if now < self._unknown.get(digest, 0):
-            self._unknown.move_to_end(digest)
-            return None
+        remembered, key = self._keys.find(digest)
+        if remembered:
+            return key
         asking = self._asking.get(digest)
         if asking is None:
             asking = self._asking[digest] = asyncio.create_task(self._ask(digest))
         # One caller's hang-up must not cancel the question that others wait for.
         return await asyncio.shield(asking)
 
-    def forget(self, digest: str) -> None:
-        """The key has changed: ask again next time, and do not remember what is being asked now."""
-        self._known.pop(digest, None)
-        self._unknown.pop(digest, None)
-        self._asking.pop(digest, None)
+    async def find_end_user(self, end_user: str) -> EndUser | None:
+        remembered, found = self._end_users.find(end_user)
+        if not remembered:
+            forgettings = self._forgettings
+            found = await self._inner.find_end_user(end_user)
+            if forgettings == self._forgettings:
+                self._end_users.remember(end_user, found)
+        return found
+
+    async def find_tags(self, names: Sequence[str]) -> tuple[Tag, ...]:
+        wanted = tuple(dict.fromkeys(names))
+        remembered = {name: self._tags.find(name) for name in wanted}
+        found = {name: tag for name, (_, tag) in remembered.items() if tag is not None}
+        missing = [name for name, (known, _) in remembered.items() if not known]
+        if missing:
+            forgettings = self._forgettings
+            found |= {tag.name: tag for tag in await self._inner.find_tags(missing)}
+            if forgettings == self._forgettings:
+                for name in missing:
+                    self._tags.remember(name, found.get(name))
+        return tuple(found[name] for name in wanted if name in found)
+
+    def forget(self, scope: Scope) -> None:
+        """Who has changed: an `api_key` (its digest), `team`, `user`, `team_member`, `end_user`, `tag` or `budget`.
+
+        All that it is part of is asked for again next time, and what is being asked now is not remembered.
+        """
+        self._forgettings += 1
+        if scope.kind == "api_key":
+            self._keys.forget(scope.id)
+            self._asking.pop(scope.id, None)
+        elif scope.kind == "end_user":
+            self._end_users.forget(scope.id)
+        elif scope.kind == "tag":
+            self._tags.forget(scope.id)
+        else:
+            self._forget_owner(scope)
 
     def forget_all(self) -> None:
         """Anything may have changed."""
-        self._known.clear()
-        self._unknown.clear()
+        self._forgettings += 1
         self._asking.clear()
+        for rooms in (self._keys, self._end_users, self._tags):
+            rooms.clear()
 
     def __len__(self) -> int:
-        return len(self._known) + len(self._unknown)
+        return len(self._keys) + len(self._end_users) + len(self._tags)
+
+    def _forget_owner(self, scope: Scope) -> None:
+        self._asking.clear()
+        self._keys.forget_where(lambda key: scope.id == _owner(key, scope.kind))
+        if scope.kind == "budget":
+            self._end_users.forget_where(lambda end_user: end_user.budget_id == scope.id)
+            self._tags.forget_where(lambda tag: tag.budget_id == scope.id)
 
     async def _ask(self, digest: str) -> Key | None:
         task = asyncio.current_task()
         try:
             key = await self._inner.find(digest)
             if self._asking.get(digest) is task:
-                self._remember(digest, key)
+                self._keys.remember(digest, key)
             return key
         finally:
             if self._asking.get(digest) is task:
                 del self._asking[digest]
 
-    def _remember(self, digest: str, key: Key | None) -> None:
-        expiry = self._now() + self._ttl_ms
-        if key is None:
-            _put(self._unknown, digest, expiry, self._size)
-            self._known.pop(digest, None)
-        else:
-            _put(self._known, digest, (expiry, key), self._size)
-            self._unknown.pop(digest, None)
+
+def _owner(key: Key, kind: str) -> str | None:
+    """The id of whom the key belongs to, as a scope of this kind names them."""
+    owners = {
+        "team": key.team_id,
+        "user": key.user_id,
+        "team_member": f"{key.user_id}:{key.team_id}",
+        "budget": key.budget_id,
+    }
+    return owners.get(kind)
 
 
-def _put(room: OrderedDict[str, T], digest: str, entry: T, size: int) -> None:
-    room[digest] = entry
-    room.move_to_end(digest)
+def _put(room: OrderedDict[str, T], name: str, entry: T, size: int) -> None:
+    room[name] = entry
+    room.move_to_end(name)
     while len(room) > size:
         room.popitem(last=False)

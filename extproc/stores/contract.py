@@ -41,9 +41,11 @@ class Identities(KeyStore, Protocol):
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which keys `KeyAdmin.list` shows: every given field must match exactly. `search` matches inside the alias."""
+    """Which keys `KeyAdmin.list` shows: every given field must match exactly. `search` matches inside the alias;
+    `team_ids` are keys of any of these teams."""
 
     user_id: str | None = None
+    team_ids: tuple[str, ...] | None = None
     team_id: str | None = None
     organization_id: str | None = None
     budget_id: str | None = None
@@ -137,15 +139,17 @@ class Memberships(Protocol):
 
     async def update(self, user_id: str, team_id: str, changes: Mapping[str, Any]) -> Membership | None: ...
 
-    async def remove(self, user_id: str, team_id: str) -> bool:
-        """Whether there was such a member. Keys of the user in the team stay."""
+    async def remove(self, user_id: str, team_id: str, *, deleted_by: str, now: UnixMs) -> bool:
+        """Whether there was such a member. Keys of the user in the team are deleted too; a copy is kept aside."""
         ...
 
-    async def of_team(self, team_id: str) -> tuple[Membership, ...]:
-        """The oldest first."""
+    async def of_teams(self, team_ids: Sequence[str]) -> tuple[Membership, ...]:
+        """Those of all these teams, the oldest first."""
         ...
 
-    async def of_user(self, user_id: str) -> tuple[Membership, ...]: ...
+    async def of_users(self, user_ids: Sequence[str]) -> tuple[Membership, ...]:
+        """Those of all these users, the oldest first."""
+        ...
 
 
 class Entities(Protocol):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.errors import AlreadyExists
-from extproc.model import Budget, EndUser, Membership, Tag, Team, User
+from extproc.model import Budget, EndUser, Membership, Tag, Team, UnixMs, User
 from extproc.stores import tables
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_keys import hold_keys, retire_keys
@@ -63,16 +63,20 @@ class SqlMembers:
             row = (await connection.execute(self._select.where(_of(user_id, team_id)))).mappings().one_or_none()
         return to_struct(Membership, row) if row else None
 
-    async def remove(self, user_id: str, team_id: str) -> bool:
+    async def remove(self, user_id: str, team_id: str, *, deleted_by: str, now: UnixMs) -> bool:
+        of_both = and_(keys.c.user_id == user_id, keys.c.team_id == team_id)
         async with self._database.writing() as connection:
+            owned = await hold_keys(connection, of_both)
             removed = await connection.execute(delete(memberships).where(_of(user_id, team_id)))
+            if removed.rowcount:
+                await retire_keys(connection, owned, Deletion(deleted_by, now))
         return bool(removed.rowcount)
 
-    async def of_team(self, team_id: str) -> tuple[Membership, ...]:
-        return await self._list(memberships.c.team_id == team_id)
+    async def of_teams(self, team_ids: Sequence[str]) -> tuple[Membership, ...]:
+        return await self._list(memberships.c.team_id.in_(team_ids))
 
-    async def of_user(self, user_id: str) -> tuple[Membership, ...]:
-        return await self._list(memberships.c.user_id == user_id)
+    async def of_users(self, user_ids: Sequence[str]) -> tuple[Membership, ...]:
+        return await self._list(memberships.c.user_id.in_(user_ids))
 
     async def _list(self, where: ColumnElement[bool]) -> tuple[Membership, ...]:
         async with self._database.reading() as connection:

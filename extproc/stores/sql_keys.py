@@ -34,6 +34,8 @@ _OWNED = (
 )
 _FIND = _OWNED.where(keys.c.digest == bindparam("digest"))
 _FIND_BY_ALIAS = _OWNED.where(keys.c.alias == bindparam("alias"))
+#: Databases take 32 767 parameters in one statement.
+_MOST_PARAMETERS = 10_000
 _CHANGEABLE = frozenset(Key.__struct_fields__) & {*keys.c.keys()} - {"digest", "role"}
 #: `KeyFilter`'s fields that must match exactly, and their columns.
 _FILTERS = {
@@ -132,11 +134,16 @@ async def retire_keys(connection: AsyncConnection, held: Sequence[RowMapping], d
     if held:
         copies = [{**row, "deleted_at": deletion.now, "deleted_by": deletion.deleted_by} for row in held]
         await connection.execute(insert(deleted_keys), copies)
-        await connection.execute(delete(keys).where(keys.c.digest.in_([row["digest"] for row in held])))
+        digests = [row["digest"] for row in held]
+        for start in range(0, len(digests), _MOST_PARAMETERS):
+            chosen = keys.c.digest.in_(digests[start : start + _MOST_PARAMETERS])
+            await connection.execute(delete(keys).where(chosen))
 
 
 def _matching(wanted: KeyFilter) -> ColumnElement[bool]:
     given = [column == value for name, column in _FILTERS.items() if (value := getattr(wanted, name)) is not None]
+    if wanted.team_ids is not None:
+        given.append(keys.c.team_id.in_(wanted.team_ids))
     if wanted.search is not None:
         given.append(keys.c.alias.icontains(wanted.search, autoescape=True))
     return and_(true(), *given)

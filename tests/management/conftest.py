@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
+from extproc.holds import Scope
 from extproc.management import ManagementParts, create_app
 from extproc.model import Deployment, Receipt, Upstream, Usage
 from extproc.policy import credentials
@@ -50,17 +51,23 @@ class Gateway:
         self.store = store
         self.now = NOW
         self.forgotten: list[str] = []
+        self.unseeded: list[str] = []
         self.parts = ManagementParts(
             keys=store,
+            entities=store,
             ledger=store,
             health={"database": store},
             settings=SETTINGS,
             master_digest=credentials.digest(MASTER),
             now=lambda: self.now,
             metrics=lambda: b"extproc_up 1\n",
-            forget=self.forgotten.append,
+            forget=lambda scope: self.forgotten.append(f"{scope.kind} {scope.id}"),
+            unseed=self.unseed,
         )
         self.app = create_app(self.parts)
+
+    async def unseed(self, scope: Scope) -> None:
+        self.unseeded.append(f"{scope.kind} {scope.id}")
 
     def caller(self, key: str | None = MASTER) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {key}"} if key else {}

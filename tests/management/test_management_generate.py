@@ -244,4 +244,4 @@ async def test_what_is_attached_to_a_key_stays_small(admin, field):
 async def test_the_caches_are_told_of_a_new_key(gateway):
     made = await gateway.generate()
 
-    assert gateway.forgotten == [made["token"]]
+    assert gateway.forgotten == [f"api_key {made['token']}"]

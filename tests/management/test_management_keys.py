@@ -172,7 +172,7 @@ class TestUpdate:
         await gateway.store.close()
 
         error(await admin.post("/key/update", json={"key": made["key"], "rpm_limit": 1}), 503, type="no_db_connection")
-        assert gateway.forgotten == [made["token"]]
+        assert gateway.forgotten == [f"api_key {made['token']}"]
 
 
 class TestBlock:
@@ -192,7 +192,7 @@ class TestBlock:
 
             assert (await admin.post("/key/unblock", json={"key": made["token"]})).json()["blocked"] is False
             assert (await owner.get("/key/info")).status_code == 200
-        assert gateway.forgotten == [made["token"]] * 3
+        assert gateway.forgotten == [f"api_key {made['token']}"] * 3
 
     @pytest.mark.parametrize("path", ["/key/block", "/key/unblock"])
     async def test_an_unknown_key_is_not_found(self, admin, path):
@@ -209,7 +209,7 @@ class TestDelete:
 
         assert body == {"deleted_keys": [first["key"], second["token"]]}
         assert by_alias == {"deleted_keys": ["c"]}
-        assert gateway.forgotten == [made["token"] for made in (first, second, third)]
+        assert gateway.forgotten == [f"api_key {made['token']}" for made in (first, second, third)]
         for made in (first, second, third):
             async with gateway.caller(made["key"]) as owner:
                 error(await owner.get("/key/info"), 401, type="token_not_found_in_db", param="key")

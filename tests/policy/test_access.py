@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.model import Key
+from extproc.model import EndUser, Key, Membership, Team, User
 from extproc.policy import access, refusals
 
 
@@ -53,3 +53,89 @@ def test_the_refusal_of_an_expired_key_names_both_moments():
 )
 def test_the_list_of_models_decides(models, model, allowed):
     assert access.allows_model(key(models=models), model) is allowed
+
+
+def test_a_key_of_a_blocked_team_is_refused_and_the_team_is_named():
+    refusal = access.check_key(key(team_id="t", team=Team(id="t", blocked=True)), now=1_000)
+
+    assert refusal == refusals.team_blocked("t")
+    assert (refusal.status, refusal.kind, refusal.message) == (
+        401,
+        "auth_error",
+        "Authentication Error, Team=t is blocked. Update via `/team/unblock` if you're an admin.",
+    )
+
+
+def test_a_key_that_is_blocked_itself_is_told_so_before_its_team():
+    assert access.check_key(key(blocked=True, team=Team(id="t", blocked=True)), now=1) == refusals.KEY_BLOCKED
+
+
+def test_a_key_of_a_team_that_is_not_blocked_may_be_used():
+    assert access.check_key(key(team_id="t", team=Team(id="t")), now=1_000) is None
+
+
+def team(*models, **fields):
+    return {"team_id": "t", "team": Team(id="t", models=models), **fields}
+
+
+def member(*models):
+    return Membership(user_id="u", team_id="t", models=models)
+
+
+def user(*models, **fields):
+    return {"user_id": "u", "user": User(id="u", models=models), **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "kind"),
+    [
+        (team("a"), "a", None),
+        (team("a"), "b", "team_model_access_denied"),
+        (team(), "b", None),
+        (team("a*"), "ab", None),
+        (team("all-proxy-models"), "b", None),
+        (team("a", "b", models=("a",)), "b", "key_model_access_denied"),
+        (team("a", models=("b",)), "b", "team_model_access_denied"),
+        (team("a", models=("all-team-models",)), "a", None),
+        (team("a", models=("all-team-models",)), "b", "team_model_access_denied"),
+        (team(models=("all-team-models",)), "b", None),
+        ({"models": ("all-team-models",)}, "b", "key_model_access_denied"),
+        ({"models": ("all-team-models",), "team_id": "unknown"}, "b", "key_model_access_denied"),
+        (team("a", "b", membership=member("a")), "a", None),
+        (team("a", "b", membership=member("a")), "b", "team_model_access_denied"),
+        (team("a", membership=member()), "a", None),
+        (user("a"), "a", None),
+        (user("a"), "b", "key_model_access_denied"),
+        (user("no-default-models"), "b", "key_model_access_denied"),
+        (team("b", **user("a")), "b", None),
+        (user("a", team_id="unknown"), "b", None),
+    ],
+)
+def test_every_list_that_binds_a_key_must_hold_the_model(fields, model, kind):
+    refusal = access.check_model(key(**fields), model)
+
+    assert (refusal and refusal.kind) == kind
+    assert access.allows_model(key(**fields), model) is (kind is None)
+    assert refusal is None or (refusal.status, refusal.param) == (403, "model")
+
+
+@pytest.mark.parametrize(
+    ("end_user", "model", "kind"),
+    [
+        (EndUser(id="e"), "a", None),
+        (EndUser(id="e", models=("a",)), "a", None),
+        (EndUser(id="e", models=("a",)), "b", "customer_model_access_denied"),
+        (EndUser(id="e", blocked=True), "a", "end_user_blocked"),
+    ],
+)
+def test_an_end_user_may_be_blocked_and_may_have_models_of_their_own(end_user, model, kind):
+    refusal = access.check_end_user(end_user, model)
+
+    assert (refusal and refusal.kind) == kind
+
+
+def test_the_refusal_of_a_blocked_end_user_says_who_and_what_to_do():
+    refusal = refusals.end_user_blocked("e")
+
+    assert (refusal.status, refusal.param, refusal.reason) == (400, "user", "end_user_blocked")
+    assert refusal.message == "End User=e is blocked. Update via `/customer/unblock` if you're an admin."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 
 from extproc.errors import StoreUnavailable
-from extproc.model import Key
+from extproc.model import EndUser, Key, Tag
 from extproc.stores.guarded import GuardedKeys
 
 KEY = Key(digest="a", name="sk-...")
@@ -25,6 +26,14 @@ class Keys:
             raise StoreUnavailable("keys", "connection refused")
         return KEY
 
+    async def find_end_user(self, _: str) -> EndUser | None:
+        await self.find("")
+        return EndUser(id="e")
+
+    async def find_tags(self, _: Sequence[str]) -> tuple[Tag, ...]:
+        await self.find("")
+        return (Tag(name="t"),)
+
 
 @pytest.fixture
 def states():
@@ -40,6 +49,8 @@ def guarded(states):
 
 async def test_an_answer_passes(guarded):
     assert await guarded[1].find("a") == KEY
+    assert await guarded[1].find_end_user("e") == EndUser(id="e")
+    assert await guarded[1].find_tags(["t"]) == (Tag(name="t"),)
 
 
 @pytest.mark.parametrize("trouble", ["slow", "gone"])
@@ -47,8 +58,9 @@ async def test_trouble_is_an_outage_of_the_store(guarded, trouble):
     inner, keys = guarded
     inner.trouble = trouble
 
-    with pytest.raises(StoreUnavailable):
-        await keys.find("a")
+    for question in (keys.find("a"), keys.find_end_user("e"), keys.find_tags(["t"])):
+        with pytest.raises(StoreUnavailable):
+            await question
 
 
 async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends(guarded, states, caplog):
