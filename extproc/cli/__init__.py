@@ -39,7 +39,7 @@ app.add_typer(rendering, name="render")
 def main() -> None:
     """The entry point of the command `extproc`. Ends the process."""
     try:
-        app()
+        app(prog_name="extproc")
     except ExtprocError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)

@@ -12,16 +12,17 @@ DEFAULT_DATA_DIR = Path("extproc-data")
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the default that is meant
 
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="LiteLLM's config.yaml.", show_default="none")
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="LiteLLM's config.yaml.", show_default=False)
 ]
 DataDir = Annotated[
     Path,
     typer.Option("--data-dir", metavar="DIR", help="Database, keys, certificates and sockets; made with mode 0700."),
 ]
 HttpPort = Annotated[
-    int, typer.Option("--http-port", min=0, max=65535, help="Plaintext, on loopback only; 0 leaves it out.")
+    int,
+    typer.Option("--http-port", min=0, max=65535, metavar="PORT", help="Plaintext, on loopback only; 0 leaves it out."),
 ]
-HttpsPort = Annotated[int, typer.Option("--https-port", min=0, max=65535, help="TLS; 0 leaves it out.")]
+HttpsPort = Annotated[int, typer.Option("--https-port", min=0, max=65535, metavar="PORT", help="TLS; 0 leaves it out.")]
 HttpsAddress = Annotated[str, typer.Option("--https-address", metavar="IP", help="The address that TLS listens on.")]
 TlsCert = Annotated[
     Path | None,
@@ -30,7 +31,14 @@ TlsCert = Annotated[
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The key of --tls-cert (PEM).")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse settings that are unknown or not supported.")]
 DrainSeconds = Annotated[
-    int, typer.Option("--drain-seconds", min=0, max=3600, help="How long requests in flight may take to end at a stop.")
+    int,
+    typer.Option(
+        "--drain-seconds",
+        min=0,
+        max=3600,
+        metavar="SECONDS",
+        help="How long requests in flight may take to end at a stop.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 #: Of a child of `up`: when its stdin ends, the supervisor is gone.

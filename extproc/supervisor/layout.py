@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import os
 import ssl
 import stat
@@ -54,10 +55,12 @@ def build(
 ) -> Layout:
     """The layout of this data directory. `tls` replaces the local authority's certificate.
 
-    Raises `ConfigError` where nothing would listen, or where an upstream wants TLS and no trust store is found.
+    Raises `ConfigError` where nothing would listen, or at no address, or where an upstream wants TLS and no trust store
+    is found.
     """
     if not ports.http and not ports.https:
         raise ConfigError("--http-port 0 and --https-port 0 leave nothing to listen on")
+    _check_address(ports.https_address)
     data_dir = data_dir.absolute()
     sockets = socket_directory(data_dir)
     tls = tls or certificates.paths(data_dir / "tls")
@@ -131,6 +134,14 @@ def find_ca_bundle() -> str | None:
         return str(Path(named).absolute())
     candidates = (ssl.get_default_verify_paths().cafile, *CA_BUNDLES)
     return next((path for path in candidates if path and Path(path).is_file()), None)
+
+
+def _check_address(address: str) -> None:
+    """Envoy resolves no name to listen on."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ConfigError(f"--https-address must be an IP address, which {address!r} is not") from None
 
 
 def _trust_store(settings: Settings) -> str:

@@ -49,6 +49,13 @@ def test_no_port_at_all_is_refused(tmp_path):
         build(tmp_path, http=0, https=0)
 
 
+@pytest.mark.parametrize("address", ["localhost", "", "127.0.0.1:8443", "[::1]"])
+def test_an_address_is_a_number(tmp_path, address):
+    with pytest.raises(ConfigError, match=r"--https-address must be an IP address, which '.*' is not"):
+        build(tmp_path, https_address=address)
+    assert build(tmp_path, https_address="::1").https_address == "::1"
+
+
 def test_plaintext_is_for_loopback_only(tmp_path):
     found = build(tmp_path, https_address="0.0.0.0")
 

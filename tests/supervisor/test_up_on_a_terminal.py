@@ -7,11 +7,14 @@ import contextlib
 import os
 import pty
 import re
+import sys
 
 import httpx
 import pytest
 from running_envoy import free_port
 from supervisor.running_up import HELLO, WITHIN_SECONDS, bearer, command, environment
+
+from extproc.cli import running
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LAST_OF_THE_WELCOME = "/spend/logs -H"
@@ -108,16 +111,17 @@ async def test_the_screen_is_quiet_then_one_line_for_each_request_and_ctrl_c_end
     ]
 
 
-@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colours_are_for_terminals_that_want_them(monkeypatch, capfd, variables, coloured):
-    from extproc.cli import running
-
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+@pytest.mark.parametrize(
+    ("terminal", "wanted", "coloured"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_colours_are_for_terminals_that_want_them(monkeypatch, capsys, terminal, wanted, coloured):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    if not wanted:
+        monkeypatch.setenv("NO_COLOR", "1")
 
-    assert (running._dressed("ready: x") != "ready: x") is True
     running._show("ready: x\n# what\ncommand")
-    assert COLOURS.sub("", capfd.readouterr().out) == "ready: x\n# what\ncommand\n"
-    assert coloured is ("NO_COLOR" not in os.environ)
+
+    shown = capsys.readouterr().out
+    assert ("\x1b[" in shown) is coloured
+    assert COLOURS.sub("", shown) == "ready: x\n# what\ncommand\n"

@@ -1,0 +1,115 @@
+"""`check-config`: what a configuration says, without a secret and without asking anybody."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+CONFIG = """\
+model_list:
+  - model_name: "mine [beta]"
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/MY_PROVIDER_KEY}
+  - model_name: local
+    litellm_params: {model: openai/llama, api_base: "http://127.0.0.1:9/v1", api_key: sk-written-in-the-file}
+general_settings: {master_key: os.environ/MY_MASTER_KEY}
+"""
+PROVIDER_KEY = "sk-provider-9fQ2vLx7RtB4"
+MASTER_KEY = "sk-9fQ2vLx7RtB4mWc8ZpJd"
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_PROVIDER_KEY", PROVIDER_KEY)
+    monkeypatch.setenv("MY_MASTER_KEY", MASTER_KEY)
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_a_valid_configuration_is_shown_as_a_table(run, file):
+    ended = run("check-config", str(file))
+
+    assert ended.code == 0
+    _, mine, local, master, last = ended.out.splitlines()
+    assert mine.split("  ")[0] == "mine [beta]"
+    assert "os.environ/MY_PROVIDER_KEY" in mine
+    assert mine.rstrip().endswith("ok")
+    assert "http://127.0.0.1:9/v1" in local
+    assert master == "master key: os.environ/MY_MASTER_KEY (ok)"
+    assert last == f"{file} is valid: 2 models"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--strict",)])
+def test_no_secret_is_shown_in_any_form(run, file, arguments):
+    ended = run("check-config", str(file), *arguments)
+
+    for secret in (PROVIDER_KEY, MASTER_KEY, "sk-written-in-the-file"):
+        assert secret not in ended.out + ended.err
+
+
+def test_machines_get_json(run, file):
+    report = json.loads(run("check-config", str(file), "--json").out)
+
+    assert report["models"][0] == {
+        "model": "mine [beta]",
+        "provider": "openai",
+        "provider_model": "gpt-4o",
+        "api_base": "https://api.openai.com/v1",
+        "credential": "os.environ/MY_PROVIDER_KEY",
+        "state": "ok",
+    }
+    assert report["master_key"] == {"reference": "os.environ/MY_MASTER_KEY", "state": "ok"}
+    assert report["unsupported"] == []
+
+
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
+@pytest.mark.parametrize("name", ["MY_PROVIDER_KEY", "MY_MASTER_KEY"])
+def test_a_secret_that_is_not_there_is_told_and_counts_where_it_is_strict(run, file, monkeypatch, name, strict, code):
+    """The file may be checked where its secrets are not."""
+    monkeypatch.delenv(name)
+
+    ended = run("check-config", str(file), "--json", *strict)
+    report = json.loads(ended.out)
+
+    assert ended.code == code
+    missing = report["master_key"]["state"] if name == "MY_MASTER_KEY" else report["models"][0]["state"]
+    assert missing != "ok"
+
+
+def test_a_weak_master_key_is_told(run, file, monkeypatch):
+    monkeypatch.setenv("MY_MASTER_KEY", "sk-1234")
+
+    assert "is weak" in run("check-config", str(file)).out
+    assert run("check-config", str(file), "--strict").code == 1
+
+
+def test_an_unknown_setting_is_a_warning_and_an_error_where_it_is_strict(run, file):
+    file.write_text(CONFIG + "litellm_settings: {no_such_setting: 1}\n")
+
+    lenient, strict = run("check-config", str(file)), run("check-config", str(file), "--strict")
+
+    assert lenient.code == 0
+    assert lenient.err.startswith(f"warning: {file}:7:")
+    assert strict.code == 2
+    assert "no_such_setting" in strict.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--strict",)])
+def test_every_error_is_a_line_with_its_place(run, file, arguments):
+    file.write_text("model_list: 7\ngeneral_settings: []\n")
+
+    ended = run("check-config", str(file), *arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert [line.partition(" ")[2].split(" ")[0] for line in ended.err.splitlines()] == [
+        f"{file}:1:13:",
+        f"{file}:2:19:",
+    ]
+
+
+def test_a_file_that_is_not_there_is_refused(run, tmp_path):
+    ended = run("check-config", str(tmp_path / "nowhere.yaml"))
+
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: {tmp_path}/nowhere.yaml: ")
