@@ -80,6 +80,6 @@ class RedisExplanations:
     async def find(self, request_id: str) -> Explained | None:
         try:
             packed = await self._client.get(f"{self._prefix}{request_id}")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             raise StoreUnavailable("explanations", type(error).__name__) from None
         return msgspec.msgpack.decode(packed, type=Explained) if packed else None
