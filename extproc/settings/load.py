@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.model import Deployment
-from extproc.settings import document
+from extproc.settings import document, limits
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
@@ -43,6 +43,14 @@ _SENTENCES = {
     "value_error": "{name} must be a number",
 }
 _CLOSE = 0.8
+#: Settings that are secrets, or references to what may not stand in a file; resolved late.
+_SECRETS = (
+    ("general_settings", "master_key"),
+    ("router_settings", "redis_url"),
+    ("router_settings", "redis_host"),
+    ("router_settings", "redis_port"),
+    ("router_settings", "redis_password"),
+)
 
 
 def load(path: Path | None, *, strict: bool = False) -> Settings:
@@ -86,11 +94,16 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     listed = sorted(undeclared(file), key=lambda entry: found.keys[entry[0]])
     unsupported = [_not_supported(found, place, kind) for place, kind in listed]
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
-    with mistakes:
-        master_key = rows.secret(file.general_settings.master_key, ("general_settings", "master_key"))
+    told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file)}
+    for section, name in _SECRETS:
+        with mistakes:
+            text = getattr(getattr(file, section), name)
+            told[name] = rows.secret(None if text is None else str(text), (section, name))
+    for line in limits.mistakes(file, found):
+        with mistakes:
+            raise ConfigError(line)
     mistakes.tell()
-    told = {**_switches(file), **_sizes(file)}
-    return Settings(deployments=deployments, master_key=master_key, unsupported=tuple(unsupported), **told)
+    return Settings(deployments=deployments, unsupported=tuple(unsupported), **told)
 
 
 def _switches(file: Configuration) -> dict[str, Any]:
@@ -110,7 +123,7 @@ def _sizes(file: Configuration) -> dict[str, Any]:
         "key_cache_size": general.user_api_key_cache_max_size,
         "max_request_bytes": _scaled(general.max_request_size_mb, MEBIBYTE),
         "max_response_bytes": _scaled(general.max_response_size_mb, MEBIBYTE),
-        **{name: getattr(own, name) for name in fields_of(type(own))},
+        **{name: getattr(own, name) for name in fields_of(type(own)) if name.endswith("_ms")},
     }
     return {name: value for name, value in told.items() if value is not None}
 

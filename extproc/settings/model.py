@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from extproc.model import Deployment, SecretRef, Upstream
+from extproc.model import Allowance, Deployment, SecretRef, Upstream
 
 MEBIBYTE = 1024 * 1024
 
@@ -13,8 +13,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration decides.
 
     Sizes are bytes, times milliseconds. `master_key` is `None` where the configuration names none: the composition
-    root then takes the generated one. `unsupported` lists known but not yet supported or unknown settings, each
-    `FILE:LINE:COLUMN: …`, for a warning.
+    root then takes the generated one. `everybody`, `model_rates` (by model name) and `per_deployment` are the limits
+    that do not hang on a key; `dry_run` names limits that refuse nobody. `unsupported` lists settings without an
+    effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
 
     deployments: tuple[Deployment, ...] = ()
@@ -30,6 +31,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_deadline_ms: int = 2_000
     stream_idle_timeout_ms: int = 600_000
     log_requester_ip: bool = True
+    everybody: Allowance = Allowance()
+    model_rates: dict[str, Allowance] = {}
+    per_deployment: Allowance = Allowance()
+    apply_user_budget_to_team_keys: bool = False
+    timezone: str = "UTC"
+    budget_exceeded_status: int = 422
+    budget_wait_ms: int = 300
+    on_outage: str = "refuse"
+    dry_run: tuple[str, ...] = ()
+    redis_url: SecretRef | None = None
+    redis_host: SecretRef | None = None
+    redis_port: SecretRef | None = None
+    redis_password: SecretRef | None = None
+    counter_deadline_ms: int = 100
     unsupported: tuple[str, ...] = ()
 
     @property

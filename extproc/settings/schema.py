@@ -9,7 +9,7 @@ defaults are LiteLLM's (`docs.litellm.ai/docs/proxy/config_settings`); what only
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -66,6 +66,12 @@ class Prices(Checked):
     input_cost_per_request: RequestPrice | None = None
 
 
+Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Dollars = Annotated[
+    Decimal, Field(strict=False, ge=0, le=1_000_000_000, allow_inf_nan=False), BeforeValidator(_no_boolean)
+]
+
+
 class Parameters(Prices):
     """`litellm_params`: where a model leads."""
 
@@ -74,6 +80,8 @@ class Parameters(Prices):
     api_base: Text | None = None
     base_url: Text | None = None
     api_key: Secret | None = None
+    rpm: Whole | None = None
+    tpm: Whole | None = None
 
 
 class ModelInfo(Prices):
@@ -100,6 +108,9 @@ class GeneralSettings(Checked):
     max_request_size_mb: Megabytes | None = None
     max_response_size_mb: Megabytes | None = None
     disable_requester_ip_address_logging: bool = False
+    max_parallel_requests: Whole | None = None
+    global_max_parallel_requests: Whole | None = None
+    apply_user_budget_to_team_keys: bool = False
 
 
 class LitellmSettings(Checked):
@@ -107,14 +118,36 @@ class LitellmSettings(Checked):
 
     block_requests_for_models_without_pricing: bool = False
     require_auth_for_metrics_endpoint: bool = True
+    max_budget: Dollars | None = None
+    budget_duration: Text | None = None
+    budget_exceeded_status_code: Annotated[int, Field(ge=400, le=499)] | None = None
+    timezone: Text | None = None
+
+
+class RouterSettings(Checked):
+    """`router_settings`: the limits of all requests together, and where Redis is."""
+
+    rpm_limit: Whole | None = None
+    tpm_limit: Whole | None = None
+    redis_url: Secret | None = None
+    redis_host: Text | None = None
+    redis_port: Annotated[int, Field(ge=1, le=65535)] | Secret | None = None
+    redis_password: Secret | None = None
 
 
 class ExtprocSettings(Checked):
     """`extproc_settings`: what LiteLLM has no name for. Milliseconds.
 
     `message_timeout_ms` is how long Envoy waits for one answer of the processor, `store_deadline_ms` how long the
-    processor waits for the key store, `stream_idle_timeout_ms` how long a stream may be silent.
+    processor waits for the key store, `stream_idle_timeout_ms` how long a stream may be silent, `budget_wait_ms` how
+    long a request waits for what others hold, `counter_deadline_ms` how long for an answer of Redis. `dry_run` names
+    limits that are only tried out (`"*"` for all).
     """
+
+    on_outage: Literal["refuse", "allow"] | None = None
+    budget_wait_ms: Annotated[int, Field(ge=0, le=4_000)] | None = None
+    counter_deadline_ms: Annotated[int, Field(ge=5, le=2_000)] | None = None
+    dry_run: list[Text] | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
     store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None
@@ -127,6 +160,7 @@ class Configuration(Checked):
     model_list: Annotated[list[Model], BeforeValidator(lambda value: [] if value is None else value)] = []
     general_settings: Section[GeneralSettings] = GeneralSettings()
     litellm_settings: Section[LitellmSettings] = LitellmSettings()
+    router_settings: Section[RouterSettings] = RouterSettings()
     extproc_settings: Section[ExtprocSettings] = ExtprocSettings()
 
 

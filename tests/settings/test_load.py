@@ -9,7 +9,7 @@ import pytest
 
 from extproc import settings
 from extproc.errors import ConfigError
-from extproc.model import PriceOverride, SecretRef
+from extproc.model import Allowance, PriceOverride, SecretRef
 from extproc.settings import schema
 from extproc.settings.model import MEBIBYTE, Settings
 
@@ -159,14 +159,14 @@ def test_a_secret_of_the_wrong_type_is_not_quoted(load):
 
 
 def test_unknown_settings_are_listed_with_what_may_be_meant(load):
-    text = ONE + "general_settings:\n  mastr_key: x\n  ui_access_mode: sso\nrouter_settings:\n  rpm_limit: 5\n"
+    text = ONE + "general_settings:\n  mastr_key: x\n  ui_access_mode: sso\nrouter_setings:\n  rpm_limit: 5\n"
 
     listed = [line.partition("config.yaml:")[2] for line in load(text).unsupported]
 
     assert listed == [
         "7:3: general_settings.mastr_key is not supported; is 'master_key' meant?",
         "8:3: general_settings.ui_access_mode is not supported",
-        "9:1: router_settings is not supported",
+        "9:1: router_setings is not supported; is 'router_settings' meant?",
     ]
 
 
@@ -332,6 +332,56 @@ def test_an_address_may_be_called_base_url(load):
 
 def test_every_setting_is_documented():
     text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
-    kinds = (schema.Model, schema.Parameters, schema.GeneralSettings, schema.LitellmSettings, schema.ExtprocSettings)
+    kinds = (
+        schema.Model,
+        schema.Parameters,
+        schema.GeneralSettings,
+        schema.LitellmSettings,
+        schema.RouterSettings,
+        schema.ExtprocSettings,
+    )
 
     assert [name for kind in kinds for name in schema.fields_of(kind) if name not in text] == []
+
+
+LIMITS = """\
+model_list:
+  - {model_name: a, litellm_params: {model: openai/a, rpm: 5, tpm: 50}}
+  - {model_name: a, litellm_params: {model: groq/a, rpm: 6}}
+general_settings: {max_parallel_requests: 100, global_max_parallel_requests: 1000, apply_user_budget_to_team_keys: true}
+litellm_settings: {max_budget: 12.5, budget_duration: 30d, budget_exceeded_status_code: 429, timezone: Europe/Berlin}
+router_settings:
+  rpm_limit: 10000
+  tpm_limit: 1000000
+  redis_host: os.environ/REDIS_HOST
+  redis_port: 6380
+  redis_password: os.environ/REDIS_PASSWORD
+extproc_settings: {on_outage: allow, budget_wait_ms: 50, counter_deadline_ms: 70, dry_run: [rpm_limit]}
+"""
+
+
+def test_limits_of_everybody_of_models_and_of_deployments_are_read(load):
+    found = load(LIMITS, strict=True)
+
+    assert found.everybody == Allowance(
+        max_budget=12_500_000_000, budget_duration="30d", max_parallel_requests=1000, rpm_limit=10_000,
+        tpm_limit=1_000_000,
+    )  # fmt: skip
+    assert found.per_deployment == Allowance(max_parallel_requests=100)
+    assert found.model_rates == {"a": Allowance(rpm_limit=11)}
+    assert found.apply_user_budget_to_team_keys
+    assert (found.timezone, found.budget_exceeded_status) == ("Europe/Berlin", 429)
+    assert (found.on_outage, found.budget_wait_ms, found.counter_deadline_ms) == ("allow", 50, 70)
+    assert found.dry_run == ("rpm_limit",)
+    assert found.redis_host == SecretRef("env", "REDIS_HOST")
+    assert found.redis_port is not None
+    assert found.redis_port.scheme == "literal"
+
+
+def test_a_duration_or_a_zone_that_nobody_knows_is_refused(load):
+    text = "litellm_settings:\n  budget_duration: 3 fortnights\n  timezone: Mars/Olympus\n"
+
+    first, second = refused(load, text)
+
+    assert first.startswith("2:20: budget_duration: a duration is a whole number")
+    assert second.startswith("3:13: timezone is not known here")
