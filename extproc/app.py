@@ -16,7 +16,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import structlog
 import uvicorn
 from pydantic import SecretStr
 
@@ -37,11 +36,10 @@ from extproc.stores.guarded import GuardedKeys
 from extproc.stores.outbox import Outbox
 from extproc.stores.recorder import Recorder
 from extproc.stores.sql import SqlStore
-from extproc.telemetry.logs import exchange_line
+from extproc.telemetry.logs import log_exchange
 from extproc.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
-exchanges = structlog.get_logger()
 
 
 def now() -> UnixMs:
@@ -128,7 +126,7 @@ def _reporter(metrics: Metrics, settings: Settings) -> Callable[[Outcome, int], 
     def report(outcome: Outcome, busy_nanoseconds: int) -> None:
         name = names.get(outcome.receipt.model_id, "") if outcome.receipt else ""
         metrics.observe(outcome, busy_nanoseconds, name)
-        exchanges.info("exchange", **exchange_line(outcome, busy_nanoseconds))
+        log_exchange(outcome, busy_nanoseconds)
 
     return report
 

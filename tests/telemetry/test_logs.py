@@ -58,12 +58,12 @@ OUTCOME = Outcome(
 
 
 @contextmanager
-def configured(stream):
+def configured(stream, level=logging.INFO):
     """Logging goes to `stream`; afterwards it is as it was."""
     root, chatty = logging.root, [logging.getLogger(name) for name in logs.CHATTY]
     handlers, levels = root.handlers[:], [logger.level for logger in (root, *chatty)]
     try:
-        with closing(logs.configure(stream)) as writer:
+        with closing(logs.configure(stream, level)) as writer:
             yield writer
     finally:
         root.handlers[:] = handlers
@@ -73,16 +73,22 @@ def configured(stream):
 
 
 @pytest.fixture
-def logged():
-    """Ends what is logged and gives its lines."""
+def logged_text():
+    """Ends what is logged and gives it."""
     stream = io.StringIO()
     with configured(stream) as writer:
 
-        def lines():
+        def text():
             writer.close()
-            return [json.loads(line) for line in stream.getvalue().splitlines()]
+            return stream.getvalue()
 
-        yield lines
+        yield text
+
+
+@pytest.fixture
+def logged(logged_text):
+    """Ends what is logged and gives its lines."""
+    return lambda: [json.loads(line) for line in logged_text().splitlines()]
 
 
 def test_an_exchange_is_told_by_names_and_numbers():
@@ -151,6 +157,26 @@ def test_an_exchange_is_one_line_of_json(logged):
     assert line["model_name"] == 'two\nlines and "quotes"'
 
 
+@pytest.mark.parametrize("alias", ["laptop", "Bücher", "\ud800", 'two\nlines and "quotes"'])
+def test_the_line_of_an_exchange_is_as_structlog_would_write_it(logged, alias):
+    outcome = msgspec.structs.replace(OUTCOME, key=msgspec.structs.replace(KEY, alias=alias))
+
+    logs.log_exchange(outcome, 1_000)
+    structlog.get_logger().info("exchange", **exchange_line(outcome, 1_000))
+
+    ours, theirs = logged()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", ours.pop("timestamp"))
+    assert theirs.pop("timestamp")
+    assert list(ours.items()) == list(theirs.items())
+
+
+def test_the_line_of_an_exchange_is_ascii_and_whole(logged_text):
+    logs.log_exchange(msgspec.structs.replace(OUTCOME, model_group="Bücher\n"), 1_000)
+
+    (line,) = logged_text().splitlines()
+    assert line.isascii()
+
+
 def test_the_standard_librarys_logging_becomes_the_same_lines(logged):
     logging.getLogger("extproc.server").warning("protocol_error", extra={"event_id": "event", "error": "bad"})
     try:
@@ -184,6 +210,14 @@ def test_what_is_below_the_level_is_not_written(logged):
     assert logged() == []
 
 
+def test_exchanges_below_the_level_are_not_written_either():
+    stream = io.StringIO()
+    with configured(stream, logging.WARNING):
+        logs.log_exchange(OUTCOME, 1_000)
+
+    assert stream.getvalue() == ""
+
+
 def test_a_line_that_cannot_be_formatted_ends_nothing(logged, capfd, monkeypatch):
     # Without pytest's own handler, which raises.
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:1])
@@ -199,6 +233,7 @@ def test_a_terminal_gets_prose_that_a_client_cannot_steer():
     with open(theirs, "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a descriptor
         with configured(terminal):
             structlog.get_logger().info("exchange", model_group="\x1b[2Jgpt")
+            logs.log_exchange(OUTCOME, 1_000)
         text = os.read(ours, 65536).decode()
     os.close(ours)
 
