@@ -23,12 +23,13 @@ class SqlStore(SqlKeys, SqlEntities, SqlLedger):
         SqlEntities.__init__(self, database)
 
     @classmethod
-    async def open(cls, url: str) -> SqlStore:
-        """Open `sqlite+aiosqlite:///PATH` (made where it is missing) and bring its tables up to date.
+    async def open(cls, url: str, *, pool_size: int | None = None) -> SqlStore:
+        """Open a database (see `sql_url`; SQLite's file is made where it is missing) and bring its tables up to date.
 
-        Raises `StoreUnavailable` where it cannot be opened, `ConfigError` where its tables are newer than this program.
+        `pool_size` is the most connections to PostgreSQL. Raises `StoreUnavailable` where it cannot be opened,
+        `ConfigError` where its URL is wrong or its tables are newer than this program.
         """
-        return cls(await Database.open(url))
+        return cls(await Database.open(url, pool_size=pool_size))
 
     async def ping(self) -> None:
         """Read from a table: a statement without one would be answered without the database's file."""

@@ -3,6 +3,7 @@
 Reads are single statements outside any transaction. Writes are one transaction each, and on SQLite they say so at once
 (`BEGIN IMMEDIATE`): a transaction that reads first and writes later could find another writer ahead of it and fail
 without having waited. Inside one process writers stand in a fair queue; between processes SQLite's busy timeout waits.
+PostgreSQL runs them side by side; whatever locks several rows does so in one order (`sql_ledger.py`).
 
 `synchronous=FULL`: the outbox deletes its receipts once they are booked, so a booking must survive a power cut.
 No error of a driver leaves this module, and none of its texts, for they may quote a value.
@@ -21,12 +22,12 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from extproc.errors import ConfigError, StoreUnavailable
-from extproc.stores import migrations
+from extproc.stores import migrations, sql_url
 
 NAME = "database"
 BUSY_SECONDS = 5.0
@@ -38,10 +39,6 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
 )
-_ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
-    "sqlite": {"pool_size": 4, "max_overflow": 0, "pool_timeout": BUSY_SECONDS},
-    "postgresql": {"pool_size": 10, "max_overflow": 0, "pool_timeout": BUSY_SECONDS, "pool_pre_ping": True},
-}
 #: Keeps other processes out while the tables change; on SQLite the transaction itself does.
 _UPGRADE_LOCKS = {"postgresql": "SELECT pg_advisory_xact_lock(7240583119)"}
 
@@ -49,11 +46,14 @@ _UPGRADE_LOCKS = {"postgresql": "SELECT pg_advisory_xact_lock(7240583119)"}
 class Database:
     """One database. Every method raises `StoreUnavailable` where the database does not answer."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, pooled_outside: bool = False) -> None:
         self._engine = engine
         self._readers = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn: contextlib.AbstractAsyncContextManager[object] = contextlib.nullcontext()
         self._closed = False
+        if pooled_outside:
+            # Preparing a statement and running it are two steps, which only a transaction keeps on one connection.
+            self._readers = engine
         if self.dialect == "sqlite":
             # Our driver commits each statement by itself until a BEGIN says otherwise: nothing is to be set for reads.
             self._readers = engine.execution_options(begin="")
@@ -62,18 +62,27 @@ class Database:
             event.listen(engine.sync_engine, "begin", _begin)
 
     @classmethod
-    async def open(cls, url: str) -> Database:
-        """Connect, and bring the tables up to date. Raises `ConfigError` for tables newer than this program."""
-        location = make_url(url)
-        _keep_private(location)
-        options = _ENGINE_OPTIONS[location.get_backend_name()]
-        database = cls(create_async_engine(location, hide_parameters=True, **options))
+    async def open(cls, url: str, *, pool_size: int | None = None) -> Database:
+        """Connect, and bring the tables up to date.
+
+        Raises `ConfigError` for a URL that cannot be used, and for tables newer than this program.
+        """
+        location = sql_url.read(url, pool_size)
+        _keep_private(location.url)
+        preparing = cls(_engine(location.url, location.arguments, poolclass=NullPool))
         try:
-            await database._upgrade_patiently()
-        except BaseException:
-            await database.close()
-            raise
-        return database
+            await preparing._upgrade_patiently()
+        finally:
+            await preparing.close()
+        engine = _engine(
+            location.url,
+            location.arguments | location.timeouts,
+            pool_size=location.pool_size,
+            max_overflow=0,
+            pool_timeout=location.pool_seconds,
+            pool_pre_ping=location.url.get_backend_name() == "postgresql",
+        )
+        return cls(engine, pooled_outside=location.pooled_outside)
 
     @property
     def dialect(self) -> str:
@@ -127,6 +136,10 @@ class Database:
             raise StoreUnavailable(NAME, "closed")
 
 
+def _engine(url: URL, arguments: dict[str, Any], **pool: Any) -> AsyncEngine:
+    return create_async_engine(url, hide_parameters=True, connect_args=arguments, **pool)
+
+
 def upgrade(connection: Connection) -> None:
     """Run the steps that this database has not seen, in the transaction of the connection."""
     config = Config()
@@ -146,9 +159,14 @@ def _outages() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        reason = getattr(cause, "sqlite_errorname", None) or type(cause).__name__
-        raise StoreUnavailable(NAME, reason) from None
+        raise StoreUnavailable(NAME, _reason(error)) from None
+
+
+def _reason(error: BaseException) -> str:
+    """The name of the failure itself, which SQLAlchemy and its adapters wrap."""
+    cause = getattr(error, "orig", None) or error
+    name = getattr(cause, "sqlite_errorname", None)
+    return name or type(cause.__cause__ or cause).__name__
 
 
 def _keep_private(location: URL) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from running_postgres import fresh_database
 
 from extproc.errors import AlreadyExists
 from extproc.model import MASTER_KEY_DIGEST, Key, Receipt, Role, Usage
@@ -21,18 +23,27 @@ from extproc.stores.sql import SqlStore
 DAY = 86_400_000
 NOW = 1_763_900_000_000
 
-#: How each implementation is opened in an empty folder.
-IMPLEMENTATIONS: dict[str, Callable[[Path], Awaitable[SqlStore]]] = {
-    "sqlite": lambda folder: SqlStore.open(f"sqlite+aiosqlite:///{folder}/extproc.db"),
-}
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@contextlib.asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[str]:
+    yield f"sqlite+aiosqlite:///{folder}/extproc.db"
+
+
+#: The URL of each kind of database, empty.
+IMPLEMENTATIONS: dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[str]]] = {
+    "sqlite": sqlite,
+    "postgresql": lambda _: fresh_database(),
+}
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlStore]:
-    opened = await IMPLEMENTATIONS[request.param](tmp_path)
-    yield opened
-    await opened.close()
+    async with IMPLEMENTATIONS[request.param](tmp_path) as url:
+        opened = await SqlStore.open(url)
+        yield opened
+        await opened.close()
 
 
 def fresh(prefix: str) -> str:
