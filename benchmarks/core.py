@@ -15,9 +15,10 @@ from pathlib import Path
 
 from benchmarks import payloads
 from extproc import codec
+from extproc.admission import Surroundings
 from extproc.bodies import request, response
 from extproc.events import Event
-from extproc.exchange import Exchange, Surroundings
+from extproc.exchange import Exchange
 from extproc.model import Deployment, Key, Outcome, Receipt, SecretRef, Upstream, Usage
 from extproc.policy import credentials
 from extproc.policy.routing import Routes

@@ -20,8 +20,8 @@ import uvicorn
 from pydantic import SecretStr
 
 from extproc import server
+from extproc.admission import Surroundings
 from extproc.events import Header
-from extproc.exchange import Surroundings
 from extproc.management import ManagementParts, create_app
 from extproc.model import Deployment, Outcome, UnixMs
 from extproc.policy import credentials

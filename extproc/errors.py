@@ -9,6 +9,7 @@
     ├── StoreUnavailable    the surroundings: a store did not answer in time
     ├── OutboxFull          the surroundings: no room is left to promise a receipt
     ├── AlreadyExists       the caller of the management API: a unique name is taken
+    ├── StreamEnded         nobody: a stream was told that its budget is gone, and ends here
     └── ProtocolError       Envoy: a message that the phase does not allow
 
 Most things that go wrong on the data path are *refusals*, which are values: see `policy/refusals.py`.
@@ -62,6 +63,10 @@ class AlreadyExists(ExtprocError):
         super().__init__(f"{field} {value!r} exists already")
         self.field = field
         self.value = value
+
+
+class StreamEnded(ExtprocError):
+    """The client has been told why its stream ends. The RPC is aborted, so Envoy resets the client and the provider."""
 
 
 class ProtocolError(ExtprocError):

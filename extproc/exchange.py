@@ -1,7 +1,8 @@
 """One exchange: one HTTP request and its response, from Envoy's first message to the receipt.
 
-The only place where policy meets stores. It asks the outside world two awaited questions, "whose key is this?" and "is
-this receipt on disk?"; everything else it does is to hand facts to pure functions and their verdicts back.
+The only place where policy meets stores. It asks the outside world three awaited questions, "whose key is this?", "is
+there room in its limits?" and "is this receipt on disk?"; everything else it does is to hand facts to pure functions
+and their verdicts back.
 
 What may follow what is the table `_STEPS`; the asserts repeat for the type checker what it guarantees. Envoy's own
 replies (413, 503, a rejection by an earlier filter) come through the response path too, in the last case without any
@@ -9,18 +10,23 @@ request message; such a response passes untouched. A provider's response is pass
 the receipt is durable: whoever holds a complete answer finds its row in the ledger, whatever crashes. An exchange that
 ends without its end having been seen is billed for what was seen, marked `estimated` and `cut`; a hang-up, an upstream
 reset and a crash of Envoy look the same from here.
+
+A stream whose budget is gone is told so in its own words, as an event, and then ended: the next message finds
+`StreamEnded`, which makes Envoy reset both sides, so that the provider stops generating what nobody will pay for.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from typing import Any
 
-import msgspec
-
+from extproc import admission
+from extproc.admission import Surroundings
+from extproc.admitted import Admitted, Client
 from extproc.bodies import request, response
-from extproc.errors import MalformedBody, ProtocolError, SecretUnavailable, StoreUnavailable
+from extproc.errors import MalformedBody, ProtocolError, StreamEnded
 from extproc.events import (
     PROCEED,
     Event,
@@ -35,14 +41,14 @@ from extproc.events import (
     ResponseHeaders,
     ResponseTrailers,
 )
-from extproc.model import Deployment, Key, Nanos, Outcome, Receipt, UnixMs, Usage
-from extproc.policy import access, credentials, hygiene, refusals
-from extproc.policy.credentials import Credential
+from extproc.model import Key, Nanos, Outcome, Receipt, UnixMs, Usage
+from extproc.policy import hygiene, refusals
 from extproc.policy.refusals import Refusal
-from extproc.policy.routing import Route, Routes
 from extproc.providers import registry
 from extproc.providers.api import Api, RequestFacts
-from extproc.stores.contract import KeyStore, ReceiptSink
+from extproc.reservation import Reservation
+
+__all__ = ["Exchange", "Phase", "Surroundings"]
 
 
 class Phase(Enum):
@@ -52,28 +58,8 @@ class Phase(Enum):
     AUTHENTICATED = auto()
     FORWARDED = auto()
     RESPONDING = auto()
+    ENDING = auto()
     OVER = auto()
-
-
-class Surroundings(msgspec.Struct, frozen=True):
-    """What every exchange of this process shares; an immutable snapshot, so that a reload swaps all of it at once.
-
-    `credential` gives the provider's header, `None` for a provider without one, and raises `SecretUnavailable`.
-    `price` gives the spend, `None` where no price is known: its arguments are the deployment, the model asked for at
-    the provider, the model that answered (may be empty), the usage, and the moment. `event_id` makes an id of a moment.
-    """
-
-    keys: KeyStore
-    receipts: ReceiptSink
-    routes: Routes
-    master_digest: str
-    credential: Callable[[Deployment], Header | None]
-    price: Callable[[Deployment, str, str, Usage, UnixMs], Nanos | None]
-    now: Callable[[], UnixMs]
-    event_id: Callable[[UnixMs], str]
-    block_unpriced_models: bool
-    max_response_bytes: int
-    log_requester_ip: bool
 
 
 class Exchange:
@@ -84,18 +70,14 @@ class Exchange:
         self.phase = Phase.OPEN
         self._started_at = surroundings.now()
         self.event_id = surroundings.event_id(self._started_at)
-        self._call_id = self.event_id
-        self._path = ""
+        self._client = Client(self.event_id, "", "", "", ())
         self._path_model: str | None = None
         self._api: Api | None = None
         self._headers: tuple[Header, ...] = ()
-        self._requester_ip = ""
-        self._user_agent = ""
-        self._header_tags: tuple[str, ...] = ()
         self._key: Key | None = None
         self._facts: RequestFacts | None = None
-        self._prompt: request.Prompt | None = None
-        self._route: Route | None = None
+        self._admitted: Admitted | None = None
+        self._reservation: Reservation | None = None
         self._status = 0
         self._body: response.ResponseBody | None = None
         self._first_byte_at: UnixMs | None = None
@@ -126,11 +108,11 @@ class Exchange:
                 self._body.flush()
             self._book(cut=True)
         self.phase = Phase.OVER
-        refusal = self._refusal
+        refusal, held = self._refusal, self._reservation
         return Outcome(
             event_id=self.event_id,
-            call_id=self._call_id,
-            path=self._path,
+            call_id=self._client.call_id,
+            path=self._client.path,
             started_at=self._started_at,
             ended_at=self._surroundings.now(),
             status=refusal.status if refusal else self._status,
@@ -138,46 +120,25 @@ class Exchange:
             model_group=self._facts.model if self._facts else "",
             key=self._key,
             receipt=self._receipt,
+            explanation=refusal.explanation if refusal else None,
+            over=tuple(f"{limit.scope.kind}:{limit.setting}" for limit in held.over) if held else (),
+            outage=held is not None and held.alone,
         )
 
     # -- the request ---------------------------------------------------------------------------------------------------
 
     async def _on_request_headers(self, event: RequestHeaders) -> Reply:
         self._read_headers(event)
-        found = registry.find(self._path)
+        found = registry.find(self._client.path)
         if found is None:
             return self._refuse(refusals.UNKNOWN_ROUTE)
         self._api, self._path_model = found
-        credential = credentials.read(event.headers)
-        if isinstance(credential, Refusal):
-            return self._refuse(credential)
-        try:
-            key = await self._owner(credential)
-        except StoreUnavailable:
-            return self._refuse(refusals.STORE_UNAVAILABLE)
-        refusal = self._admission(key, event)
-        if refusal is not None:
-            return self._refuse(refusal)
+        verdict = await admission.whose(self._surroundings, event, self._started_at)
+        self._key = verdict.key
+        if verdict.refusal is not None:
+            return self._refuse(verdict.refusal)
         self.phase = Phase.AUTHENTICATED
         return PROCEED
-
-    async def _owner(self, credential: Credential) -> Key | None:
-        if credentials.is_master(credential, self._surroundings.master_digest):
-            return credentials.MASTER_KEY
-        return await self._surroundings.keys.find(credential.digest)
-
-    def _admission(self, key: Key | None, event: RequestHeaders) -> Refusal | None:
-        """Everything that can be told before the body is read, the cheapest first."""
-        if key is None:
-            return refusals.UNKNOWN_KEY
-        self._key = key
-        if refusal := access.check_key(key, self._started_at):
-            return refusal
-        if not self._surroundings.receipts.accepting:
-            return refusals.OUTBOX_FULL
-        if event.end_of_stream:
-            return refusals.EMPTY_BODY
-        return hygiene.check_headers(event.headers)
 
     async def _on_request_body(self, event: RequestBody) -> Reply:
         assert self._api is not None
@@ -186,40 +147,25 @@ class Exchange:
             body = request.read(self._api, event.body, self._path_model)
         except MalformedBody as error:
             return self._refuse(refusals.malformed_body(error.message, error.param, error.status))
-        self._facts, self._prompt = body.facts, body.prompt
-        admitted = self._route_for(self._key, body.facts)
+        self._facts = body.facts
+        request_of = admission.Request(self.event_id, self._started_at, self._client, self._key, body)
+        admitted = await admission.admit(self._surroundings, request_of)
         if isinstance(admitted, Refusal):
             return self._refuse(admitted)
-        self._route, credential = admitted
-        forwarded = body.forward(
-            self._route.provider_model, ask_usage=_knows_stream_options(self._route.deployment.provider)
-        )
+        self._admitted, self._reservation, credential = admitted
+        route = self._admitted.route
+        forwarded = body.forward(route.provider_model, ask_usage=_knows_stream_options(route.deployment.provider))
         set_headers, removed = hygiene.upstream_headers(
-            self._headers, credential, self._route.deployment.upstream.name, len(forwarded)
+            self._headers, credential, route.deployment.upstream.name, len(forwarded)
         )
         self.phase = Phase.FORWARDED
         return Proceed(set_headers, removed, forwarded, reroute=True)
 
-    def _route_for(self, key: Key, facts: RequestFacts) -> tuple[Route, Header | None] | Refusal:
-        """The deployment that serves the request with the credential it wants, or why there is none."""
-        if not access.allows_model(key, facts.model):
-            return refusals.model_not_allowed(facts.model)
-        route = self._surroundings.routes.choose(facts.model, self.event_id)
-        if route is None:
-            return refusals.unknown_model(facts.model, self._path)
-        if self._surroundings.block_unpriced_models and self._price(route, "", Usage()) is None:
-            return refusals.UNPRICED_MODEL
-        try:
-            return route, self._surroundings.credential(route.deployment)
-        except SecretUnavailable:
-            return refusals.PROVIDER_CREDENTIAL_MISSING
-
     # -- the response --------------------------------------------------------------------------------------------------
 
     async def _on_response_headers(self, event: ResponseHeaders) -> Reply:
-        assert self._route is not None
-        assert self._facts is not None
-        assert self._key is not None
+        admitted = self._admitted
+        assert admitted is not None
         headers = dict(event.headers)
         self._status = int(headers.get(b":status", b"0"))
         self.phase = Phase.RESPONDING
@@ -227,27 +173,27 @@ class Exchange:
             self._fail()
             return self._refuse(refusals.PROVIDER_CREDENTIAL_REFUSED)
         set_headers, removed = hygiene.downstream_headers(
-            event.headers, self._call_id, self._route.deployment, self._facts.model, self._key
+            event.headers, self._client.call_id, admitted.route.deployment, admitted.facts.model, admitted.key
         )
+        if self._reservation is not None:
+            set_headers += hygiene.limit_headers(self._reservation.left, alone=self._reservation.alone)
         if self._status >= 300:
             self._fail()
         elif event.end_of_stream:
             self._body = response.OpaqueBody()
             await self._complete()
         else:
-            self._body = self._choose_body(headers)
+            self._body = self._choose_body(admitted, headers)
         return Proceed(set_headers, removed, skip_response_body=self.over)
 
-    def _choose_body(self, headers: Mapping[bytes, bytes]) -> response.ResponseBody:
-        assert self._api is not None
-        assert self._facts is not None
+    def _choose_body(self, admitted: Admitted, headers: Mapping[bytes, bytes]) -> response.ResponseBody:
         if headers.get(b"content-encoding", b"identity") != b"identity":
             return response.OpaqueBody()
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind == b"text/event-stream":
-            return response.EventStreamBody(self._api, hide_usage=not self._facts.wants_usage)
+            return response.EventStreamBody(admitted.api, hide_usage=not admitted.facts.wants_usage)
         if kind == b"application/json":
-            return response.PlainBody(self._api, self._surroundings.max_response_bytes)
+            return response.PlainBody(admitted.api, self._surroundings.max_response_bytes)
         return response.OpaqueBody()
 
     async def _on_response_body(self, event: ResponseBody) -> Reply:
@@ -263,9 +209,22 @@ class Exchange:
                 passed = (event.body if passed is None else passed) + held
         if body.finished:
             await self._complete()
+        elif self._reservation is not None and (refusal := await self._reservation.follow(body)):
+            return await self._end_stream(refusal)
         if event.end_of_stream:
             self.phase = Phase.OVER
-        return PROCEED if passed is None else Proceed(body=passed)
+        return PROCEED if passed is None or passed == event.body else Proceed(body=passed)
+
+    async def _end_stream(self, refusal: Refusal) -> Reply:
+        """Say why the stream ends here, once what it used is on disk; the next message ends it."""
+        assert self._api is not None
+        self._refusal = refusal
+        self.phase = Phase.ENDING
+        await self._book(cut=True)
+        return Proceed(body=self._api.error_event(refusal.message, refusal.kind, refusal.param, refusal.status))
+
+    async def _on_ending(self, _: Event) -> Reply:
+        raise StreamEnded
 
     async def _on_response_trailers(self, _: ResponseTrailers) -> Reply:
         """The end of a response that has trailers; its last body message did not say so."""
@@ -295,7 +254,7 @@ class Exchange:
             if api
             else refusals.envelope(refusal)
         )
-        headers = (*hygiene.refusal_headers(self._call_id), *refusal.headers)
+        headers = (*hygiene.refusal_headers(self._client.call_id), *refusal.headers)
         return Refuse(refusal.status, headers, body, f"extproc_{refusal.reason}")
 
     async def _complete(self) -> None:
@@ -308,74 +267,45 @@ class Exchange:
         self._file(Usage(), 0, estimated=False, cut=False)
         self.phase = Phase.OVER
 
-    def _book(self, *, cut: bool) -> Awaitable[None]:
-        assert self._route is not None
+    def _book(self, *, cut: bool) -> Awaitable[object]:
+        assert self._admitted is not None
         body = self._body
-        estimated = body is None or body.usage is None
-        usage = self._estimate() if body is None or body.usage is None else body.usage
-        spend = self._price(self._route, body.model if body else "", usage)
+        usage, estimated = self._admitted.used(body)
+        spend = self._admitted.cost(usage, body.model if body else "")
+        if self._reservation is not None and not estimated:
+            self._reservation.learn(usage)
         return self._file(usage, spend, estimated=estimated, cut=cut)
 
-    def _estimate(self) -> Usage:
-        prompt = self._prompt.tokens() if self._prompt else 0
-        return Usage(input_tokens=prompt, output_tokens=self._body.seen_tokens() if self._body else 0)
-
-    def _price(self, route: Route, answered: str, usage: Usage) -> Nanos | None:
-        return self._surroundings.price(route.deployment, route.provider_model, answered, usage, self._started_at)
-
-    def _file(self, usage: Usage, spend: Nanos | None, *, estimated: bool, cut: bool) -> Awaitable[None]:
-        self._receipt = self._write_receipt(usage, spend, estimated=estimated, cut=cut)
-        return self._surroundings.receipts.put(self._receipt)
-
-    def _write_receipt(self, usage: Usage, spend: Nanos | None, *, estimated: bool, cut: bool) -> Receipt:
-        assert self._route is not None
-        assert self._facts is not None
-        assert self._key is not None
-        assert self._api is not None
-        deployment, facts, key, body = self._route.deployment, self._facts, self._key, self._body
-        return Receipt(
-            event_id=self.event_id,
-            call_id=self._call_id,
-            key_digest=key.digest,
-            started_at=self._started_at,
+    def _file(self, usage: Usage, spend: Nanos | None, *, estimated: bool, cut: bool) -> Awaitable[object]:
+        """Hand in the receipt, and give back what was held; the awaitable ends when both are done."""
+        assert self._admitted is not None
+        self._receipt = self._admitted.receipt(
+            self._body,
+            usage,
+            spend,
             ended_at=self._surroundings.now(),
-            operation=self._api.OPERATION,
-            path=self._path,
-            model_group=facts.model,
-            model=(body.model if body else "") or self._route.provider_model,
-            model_id=deployment.id,
-            provider=deployment.provider,
-            api_base=deployment.api_base,
             http_status=self._status,
-            status="success" if 200 <= self._status < 300 else "failure",
-            stream=facts.stream,
-            usage=usage,
-            spend=spend,
+            first_byte_at=self._first_byte_at,
             estimated=estimated,
             cut=cut,
-            provider_response_id=body.response_id if body else "",
-            first_byte_at=self._first_byte_at,
-            key_alias=key.alias,
-            user_id=key.user_id,
-            team_id=key.team_id,
-            organization_id=key.organization_id,
-            end_user=facts.end_user,
-            requester_ip=self._requester_ip,
-            user_agent=self._user_agent,
-            tags=(*self._header_tags, *facts.tags),
         )
+        durable = self._surroundings.receipts.put(self._receipt)
+        if self._reservation is None:
+            return durable
+        return asyncio.gather(durable, self._reservation.settle(usage, spend))
 
     def _read_headers(self, event: RequestHeaders) -> None:
         self._headers = event.headers
         headers = dict(event.headers)
-        self._path = headers.get(b":path", b"").partition(b"?")[0].decode("ascii", "replace")
-        self._call_id = hygiene.printable(headers.get(b"x-request-id", b"").decode("ascii", "replace")).decode() or (
-            self.event_id
+        call_id = hygiene.printable(headers.get(b"x-request-id", b"").decode("ascii", "replace")).decode()
+        address = event.attributes.get("source.address", "") if self._surroundings.log_requester_ip else ""
+        self._client = Client(
+            call_id=call_id or self.event_id,
+            path=headers.get(b":path", b"").partition(b"?")[0].decode("ascii", "replace"),
+            requester_ip=address.rpartition(":")[0],
+            user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256],
+            tags=hygiene.tags(headers.get(b"x-litellm-tags", b"")),
         )
-        self._user_agent = headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256]
-        self._header_tags = hygiene.tags(headers.get(b"x-litellm-tags", b""))
-        if self._surroundings.log_requester_ip:
-            self._requester_ip = event.attributes.get("source.address", "").rpartition(":")[0]
 
 
 def _knows_stream_options(provider: str) -> bool:
@@ -395,6 +325,8 @@ _STEPS: dict[tuple[Phase, type[Event]], Step] = {
     (Phase.FORWARDED, ResponseHeaders): Exchange._on_response_headers,
     (Phase.RESPONDING, ResponseBody): Exchange._on_response_body,
     (Phase.RESPONDING, ResponseTrailers): Exchange._on_response_trailers,
+    (Phase.ENDING, ResponseBody): Exchange._on_ending,
+    (Phase.ENDING, ResponseTrailers): Exchange._on_ending,
     (Phase.OVER, ResponseHeaders): Exchange._pass_on,
     (Phase.OVER, ResponseBody): Exchange._pass_on,
     (Phase.OVER, ResponseTrailers): Exchange._pass_on,

@@ -338,7 +338,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What telemetry is told when an exchange is over.
 
     `reason` is `""` unless the exchange was refused; `status` is what the client got, 0 where nothing was sent yet.
-    `receipt` is there for every exchange that was forwarded.
+    `receipt` is there for every exchange that was forwarded. `explanation` tells of the limit without room, `over`
+    names limits that were exceeded and refuse nobody, `outage` is whether this process counted limits alone.
     """
 
     event_id: str
@@ -351,3 +352,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     model_group: str
     key: Key | None
     receipt: Receipt | None
+    explanation: Explanation | None = None
+    over: tuple[str, ...] = ()
+    outage: bool = False

@@ -15,16 +15,19 @@ This module awaits a store and a clock; the decisions it walks through are pure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from extproc.admitted import Admitted
+from extproc.bodies.response import ResponseBody
 from extproc.errors import StoreUnavailable
 from extproc.holds import Amounts, Ask, Full, Granted, Limit, Measure
-from extproc.model import Nanos, UnixMs, Usage
+from extproc.model import EndUser, Nanos, Tag, UnixMs, Usage
 from extproc.policy import limits, outages, refusals
 from extproc.policy.expectation import Expectations, Expected
+from extproc.policy.limits import House
 from extproc.policy.outages import OnOutage
 from extproc.policy.refusals import Refusal
 
@@ -35,6 +38,8 @@ SMALLEST_SLICE, LARGEST_SLICE = 16, 1_024
 MARGIN_TOKENS, STOP_TOKENS = 16, 4
 #: Between two questions of one who waits.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.05
+#: Measures for which an exchange's size matters.
+_SIZED = frozenset({Measure.TOKENS, Measure.SPEND})
 #: How often an ask may be cut down to what there is.
 _FITTINGS = 6
 
@@ -78,24 +83,40 @@ class Size(msgspec.Struct, frozen=True):
         return Amounts(usage.total_tokens, self.price(usage) or 0)
 
 
+def of(
+    rules: Rules, house: House, admitted: Admitted, end_user: EndUser | None, tags: Sequence[Tag]
+) -> Reservation | None:
+    """The reservation of an exchange, nothing asked yet; `None` for one that meets no limit."""
+    who = limits.subjects(house, admitted.key, admitted.route.deployment, end_user, tags)
+    met = limits.of(house, who, admitted.facts.model, admitted.started_at)
+    return Reservation(rules, admitted, who, met) if met else None
+
+
 class Reservation:
-    """Create it for an exchange that meets limits; `admit`, then `grow` while it streams, then `settle`.
+    """`admit`, then `follow` while it streams, then `settle`. `met` are the limits of the subjects `who`."""
 
-    `draft` makes, of what is held, what is needed to book the exchange if this process dies.
-    """
-
-    def __init__(
-        self, rules: Rules, event_id: str, met: tuple[Limit, ...], size: Size, draft: Callable[[Amounts], bytes]
-    ) -> None:
+    def __init__(self, rules: Rules, admitted: Admitted, who: Sequence[limits.Subject], met: tuple[Limit, ...]) -> None:
         self._rules = rules
-        self._event_id = event_id
+        self._admitted = admitted
+        self._who = who
         self._limits = met
-        self._size = size
-        self._draft = draft
+        sized = any(limit.measure in _SIZED for limit in met)
+        self._size = Size(admitted.prompt.tokens() if sized else 0, admitted.facts.stream, admitted.cost)
         self._held = 0
         self._granted: Granted | None = None
         #: Whether the counters were gone, and this process counts for itself.
         self.alone = False
+
+    async def follow(self, body: ResponseBody) -> Refusal | None:
+        """A body has grown: let it go on, hold more for it, or say why it must end. Counts exactly where it must."""
+        if not self._size.stream or body.progress + MARGIN_TOKENS <= self._held:
+            return None
+        return await self.grow(body.seen_tokens())
+
+    def learn(self, usage: Usage) -> None:
+        """What the answer turned out to be."""
+        admitted = self._admitted
+        self._rules.expectations.observe(admitted.key.digest, admitted.facts.model, usage.output_tokens)
 
     @property
     def left(self) -> tuple[tuple[Limit, int], ...]:
@@ -113,8 +134,9 @@ class Reservation:
         """The limits that are not enforced and were exceeded."""
         return tuple(self._limits[position] for position in self._granted.over) if self._granted else ()
 
-    async def admit(self, expected: Expected, known: limits.Names) -> Refusal | None:
-        """Reserve, or say why not. `known` is how people speak of the scopes."""
+    async def admit(self) -> Refusal | None:
+        """Reserve, or say why not."""
+        expected = self._expected()
         deadline = self._rules.now() + self._rules.wait_ms
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -122,11 +144,11 @@ class Reservation:
             if not isinstance(answer, Full):
                 return answer
             if not self._worth_waiting(answer) or self._rules.now() >= deadline:
-                return self._refusal(answer, known)
+                return self._refusal(answer)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def grow(self, output_tokens: int, known: limits.Names) -> Refusal | None:
+    async def grow(self, output_tokens: int) -> Refusal | None:
         """A stream is about to have this many output tokens: hold enough to go on, or say why it must end."""
         deadline = self._rules.now() + self._rules.wait_ms
         while output_tokens + MARGIN_TOKENS > self._held:
@@ -136,13 +158,13 @@ class Reservation:
             if output_tokens + STOP_TOKENS <= self._held:
                 break
             if not self._worth_waiting(full) or self._rules.now() >= deadline:
-                return self._refusal(full, known)
+                return self._refusal(full)
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
         return None
 
     async def settle(self, usage: Usage, spend: Nanos | None) -> None:
         """Give back what was held, count what was used. Never raises."""
-        await self._rules.reservations.settle(self._event_id, Amounts(usage.total_tokens, spend or 0))
+        await self._rules.reservations.settle(self._admitted.event_id, Amounts(usage.total_tokens, spend or 0))
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -162,7 +184,7 @@ class Reservation:
 
     async def _reserve(self, output: int) -> Full | Refusal | None:
         amounts = self._size.amounts(output)
-        answer = await self._question(Ask(self._event_id, self._limits, amounts, self._draft(amounts)))
+        answer = await self._question(Ask(self._admitted.event_id, self._limits, amounts, self._draft()))
         if isinstance(answer, Granted):
             self._granted, self._held = answer, output
             return None
@@ -197,7 +219,7 @@ class Reservation:
         more, held = self._size.amounts(self._held + output_tokens), self._size.amounts(self._held)
         try:
             by = Amounts(more.tokens - held.tokens, more.nanos - held.nanos)
-            return await self._rules.reservations.extend(self._event_id, by)
+            return await self._rules.reservations.extend(self._admitted.event_id, by)
         except StoreUnavailable:
             self.alone = True
             return None
@@ -217,6 +239,24 @@ class Reservation:
         limit = self._limits[full.position]
         return limit.measure in {Measure.SPEND, Measure.TOKENS} and full.only_held(limit.maximum)
 
-    def _refusal(self, full: Full, known: limits.Names) -> Refusal:
+    def _refusal(self, full: Full) -> Refusal:
+        known = limits.names(self._who, self._admitted.facts.model)
         status = self._rules.budget_exceeded_status
         return limits.refusal(self._limits[full.position], full, known, self._rules.now(), status)
+
+    def _expected(self) -> Expected:
+        """Output tokens to reserve. What cannot be stopped may use all that its client allows."""
+        facts = self._admitted.facts
+        if facts.max_output_tokens is not None and not facts.stream:
+            return Expected(facts.max_output_tokens, learned=True)
+        known = self._admitted.route.deployment.model_info.get("max_output_tokens")
+        ceilings = [facts.max_output_tokens, known if isinstance(known, int) else None]
+        ceiling = min((each for each in ceilings if each is not None), default=None)
+        return self._rules.expectations.expect(self._admitted.key.digest, facts.model, ceiling)
+
+    def _draft(self) -> bytes:
+        """What is needed to book the exchange if this process dies: its receipt, as far as it is known."""
+        usage = Usage(input_tokens=self._size.input_tokens)
+        moment, spend = self._admitted.started_at, self._admitted.cost(usage)
+        receipt = self._admitted.receipt(None, usage, spend, ended_at=moment, http_status=0, estimated=True, cut=True)
+        return msgspec.msgpack.encode(receipt)

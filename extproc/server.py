@@ -16,8 +16,9 @@ import grpc
 from grpc import aio
 
 from extproc import codec
-from extproc.errors import ProtocolError
-from extproc.exchange import Exchange, Surroundings
+from extproc.admission import Surroundings
+from extproc.errors import ProtocolError, StreamEnded
+from extproc.exchange import Exchange
 from extproc.model import Outcome
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Processor:
         self.in_flight += 1
         try:
             await _converse(exchange, context, busy)
+        except StreamEnded:
+            await context.abort(grpc.StatusCode.ABORTED, "the stream has ended")
         except ProtocolError as error:
             logger.warning("protocol_error", extra={"event_id": exchange.event_id, "error": str(error)})
             await context.abort(grpc.StatusCode.INTERNAL, "protocol error")

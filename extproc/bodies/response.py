@@ -3,7 +3,8 @@
 Three kinds share three members: `feed(chunk)` gives the bytes to pass on, or `None` for "unchanged"; `flush()` gives
 what was still held; `finished` says that the client has, or is about to have, a complete answer. The bookkeeping for a
 complete answer must be done before the bytes that complete it are passed on, so `finished` is true as soon as these
-bytes are in our hands.
+bytes are in our hands. Where only the end of the body tells, its last byte is held back until the end was seen: the end
+may come in a message of its own.
 
 The common chunk of a stream is whole events with neither usage nor an end in them. It is looked at once, never parsed,
 and kept (bounded) in case the stream is cut and the answer must be estimated from what was seen.
@@ -33,6 +34,11 @@ class ResponseBody(Protocol):
     model: str
     usage: Usage | None
 
+    @property
+    def progress(self) -> int:
+        """Output tokens so far, nearly and cheaply; 0 where they cannot be told before the end."""
+        ...
+
     def feed(self, chunk: bytes) -> bytes | None: ...
 
     def flush(self) -> bytes:
@@ -45,7 +51,9 @@ class ResponseBody(Protocol):
 
 
 class PlainBody:
-    """One JSON document. It is passed on as it comes and read at its end; the last chunk completes it."""
+    """One JSON document. It is passed on as it comes, but for its last byte, and read at its end."""
+
+    progress = 0
 
     def __init__(self, api: Api, limit: int) -> None:
         self.finished = False
@@ -56,6 +64,7 @@ class PlainBody:
         self._limit = limit
         self._chunks: list[bytes] = []
         self._size = 0
+        self._last = b""
         self._text = ""
 
     def feed(self, chunk: bytes) -> bytes | None:
@@ -64,14 +73,15 @@ class PlainBody:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
-        return None
+        passed, self._last = _without_last(self._last + chunk)
+        return passed
 
     def flush(self) -> bytes:
         reading = self._api.read_response(b"".join(self._chunks))
         self.response_id, self.model, self.usage = reading.response_id, reading.model, reading.usage
         self._text = reading.text
         self.finished = True
-        return b""
+        return self._last
 
     def seen_tokens(self) -> int:
         return tokens.count(self._text) if self._text else self._size // BYTES_PER_TOKEN
@@ -80,20 +90,24 @@ class PlainBody:
 class OpaqueBody:
     """A body that must not be looked into (compressed, or of an unknown type): only its size is known."""
 
+    progress = 0
+
     def __init__(self) -> None:
         self.finished = False
         self.response_id = ""
         self.model = ""
         self.usage: Usage | None = None
         self._size = 0
+        self._last = b""
 
     def feed(self, chunk: bytes) -> bytes | None:
         self._size += len(chunk)
-        return None
+        passed, self._last = _without_last(self._last + chunk)
+        return passed
 
     def flush(self) -> bytes:
         self.finished = True
-        return b""
+        return self._last
 
     def seen_tokens(self) -> int:
         return self._size // BYTES_PER_TOKEN
@@ -181,3 +195,8 @@ class EventStreamBody:
         self._folded_tokens += counted
         self._kept.clear()
         self._kept_size = self._kept_events = 0
+
+
+def _without_last(data: bytes) -> tuple[bytes, bytes]:
+    """Everything but the last byte, and that."""
+    return data[:-1], data[-1:]

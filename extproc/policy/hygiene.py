@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 
 from extproc import __version__
 from extproc.events import Header
+from extproc.holds import ROLLING_MS, Limit, Measure, Span
 from extproc.model import Deployment, Key
 from extproc.policy import refusals
 from extproc.policy.credentials import CREDENTIAL_HEADERS
@@ -82,6 +83,26 @@ def downstream_headers(
             set_headers.append((b"llm_provider-" + name, value))
             removed.append(name)
     return tuple(set_headers), tuple(removed)
+
+
+def limit_headers(left: Iterable[tuple[Limit, int]], *, alone: bool) -> tuple[Header, ...]:
+    """What is left of each rate: LiteLLM's name for each of them, OpenAI's for the one with the least left.
+
+    A rolling minute is all there again a minute after its last use, and this request is a use.
+    """
+    headers: dict[bytes, bytes] = {b"x-extproc-outage": b"counters"} if alone else {}
+    least: dict[Measure, tuple[int, int]] = {}
+    for limit, remaining in left:
+        if limit.measure is Measure.SPEND or not limit.enforced:
+            continue
+        for word, amount in (("limit", limit.maximum), ("remaining", remaining)):
+            headers[f"x-ratelimit-{limit.scope.kind}-{word}-{limit.measure}".encode()] = str(amount).encode()
+        if limit.span is Span.ROLLING:
+            least[limit.measure] = min(least.get(limit.measure, (remaining, limit.maximum)), (remaining, limit.maximum))
+    for measure, (remaining, maximum) in least.items():
+        for word, value in (("limit", maximum), ("remaining", remaining), ("reset", f"{ROLLING_MS // 1000}s")):
+            headers[f"x-ratelimit-{word}-{measure}".encode()] = str(value).encode()
+    return tuple(headers.items())
 
 
 def refusal_headers(call_id: str) -> tuple[Header, ...]:

@@ -86,6 +86,10 @@ class Api(Protocol):
         """Read a plain response, or one event's `data`. Never raises: what is not understood is an empty reading."""
         ...
 
+    def error_event(self, message: str, kind: str, param: str | None, status: int) -> bytes:
+        """The same as an event of a stream, on the wire: what this API's SDKs raise as an error."""
+        ...
+
     def error_body(self, message: str, kind: str, param: str | None, status: int) -> bytes:
         """An error in the shape that this API's SDKs expect."""
         ...

@@ -23,6 +23,7 @@ STREAM_MARK = openai_response.STREAM_MARK
 _TEXTS = ("messages", "tools", "functions")
 
 error_body = openai_request.error_body
+error_event = openai_request.error_event
 
 
 def read_request(document: Document) -> RequestFacts:

@@ -20,6 +20,7 @@ UPSTREAM_PATH = "/completions"
 STREAM_MARK = openai_response.STREAM_MARK
 
 error_body = openai_request.error_body
+error_event = openai_request.error_event
 
 
 def read_request(document: Document) -> RequestFacts:

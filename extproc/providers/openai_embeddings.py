@@ -5,6 +5,8 @@ Source: OpenAI's API reference, "Create embeddings"; LiteLLM 1.109 for paths and
 
 from __future__ import annotations
 
+import msgspec
+
 from extproc.providers import openai_request, openai_response
 from extproc.providers.api import Document, Reading, RequestFacts
 
@@ -20,12 +22,14 @@ UPSTREAM_PATH = "/embeddings"
 STREAM_MARK = openai_response.STREAM_MARK
 
 error_body = openai_request.error_body
+error_event = openai_request.error_event
 
 
 def read_request(document: Document) -> RequestFacts:
     """The facts of a request. `input` is text, a list of texts, or token numbers."""
     openai_request.require(document, UPSTREAM_PATH, "input")
-    return openai_request.read_facts(document, UPSTREAM_PATH, ("input",))
+    facts = openai_request.read_facts(document, UPSTREAM_PATH, ("input",))
+    return msgspec.structs.replace(facts, max_output_tokens=0)
 
 
 def write_request(document: Document, facts: RequestFacts, provider_model: str, *, ask_usage: bool = True) -> None:

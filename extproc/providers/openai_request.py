@@ -149,6 +149,11 @@ def error_body(message: str, kind: str, param: str | None, status: int) -> bytes
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": str(status)}})
 
 
+def error_event(message: str, kind: str, param: str | None, status: int) -> bytes:
+    """A chunk with `error`, which OpenAI's SDKs raise as an `APIError`."""
+    return b"data: " + error_body(message, kind, param, status) + b"\n\n"
+
+
 def _field(name: str, raw: Raw) -> Any:
     if memoryview(raw).nbytes > MAX_FIELD_BYTES:
         raise MalformedBody(f"Invalid '{name}': longer than {MAX_FIELD_BYTES} bytes", param=name)

@@ -225,11 +225,6 @@ class Reservations:
         await receipts.put(receipt)
 
 
-def draft_of(receipt: Receipt) -> bytes:
-    """A receipt as far as it is known when an exchange is admitted: its usage is the prompt's."""
-    return msgspec.msgpack.encode(receipt)
-
-
 def _estimated(orphan: Orphan, now: UnixMs) -> Receipt:
     """What is known of an exchange whose worker died: the draft, and that it had reserved this much."""
     draft = _drafts.decode(orphan.draft)

@@ -1,0 +1,159 @@
+"""The way to a yes or a no, in the order in which it is gone: the table of contents of everything that may refuse.
+
+Request headers: one credential, well formed → whose key is it? → blocked, expired → room for a receipt → a body that
+can be read. Request body: which model, may the key use it, which deployment serves it, with which credential → for whom
+is it made → room in every limit, reserved for all or none. The cheapest refusal comes first, so that a stranger costs
+no body and no row; nothing is refused any more once something is reserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from extproc import reservation
+from extproc.admitted import Admitted, Client, Price
+from extproc.bodies import request
+from extproc.errors import SecretUnavailable, StoreUnavailable
+from extproc.events import Header, RequestHeaders
+from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
+from extproc.policy import access, credentials, hygiene, refusals
+from extproc.policy.limits import House
+from extproc.policy.refusals import Refusal
+from extproc.policy.routing import Route, Routes
+from extproc.reservation import Reservation, Rules
+from extproc.stores.contract import Identities, ReceiptSink
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What every exchange of this process shares; an immutable snapshot, so that a reload swaps all of it at once.
+
+    `credential` gives the provider's header, `None` for a provider without one, and raises `SecretUnavailable`.
+    `event_id` makes an id of a moment. `house` are the limits that do not hang on a key; `rules` is how limits are
+    reserved, `None` where nothing is limited.
+    """
+
+    keys: Identities
+    receipts: ReceiptSink
+    routes: Routes
+    master_digest: str
+    credential: Callable[[Deployment], Header | None]
+    price: Price
+    now: Callable[[], UnixMs]
+    event_id: Callable[[UnixMs], str]
+    block_unpriced_models: bool
+    max_response_bytes: int
+    log_requester_ip: bool
+    house: House = House()
+    rules: Rules | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whose key it is, where that is known, and why it may not go on, where it may not."""
+
+    key: Key | None
+    refusal: Refusal | None = None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request whose key is known and whose body was read."""
+
+    event_id: str
+    started_at: UnixMs
+    client: Client
+    key: Key
+    body: request.RequestBody
+
+
+#: What is forwarded, what is held for it, and the provider's credential.
+Admission: TypeAlias = "tuple[Admitted, Reservation | None, Header | None]"
+
+
+async def whose(surroundings: Surroundings, event: RequestHeaders, now: UnixMs) -> Verdict:
+    """Everything that can be told from a request's headers."""
+    credential = credentials.read(event.headers)
+    if isinstance(credential, Refusal):
+        return Verdict(None, credential)
+    if credentials.is_master(credential, surroundings.master_digest):
+        key: Key | None = credentials.MASTER_KEY
+    else:
+        try:
+            key = await surroundings.keys.find(credential.digest)
+        except StoreUnavailable:
+            return Verdict(None, refusals.STORE_UNAVAILABLE)
+    return Verdict(key, _check_headers(surroundings, key, event, now))
+
+
+async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refusal:
+    """Everything that can be told from a request's body. What is reserved is reserved last."""
+    found = _route(surroundings, asked)
+    if isinstance(found, Refusal):
+        return found
+    route, credential = found
+    admitted = Admitted(
+        event_id=asked.event_id,
+        started_at=asked.started_at,
+        client=asked.client,
+        api=asked.body.api,
+        key=asked.key,
+        facts=asked.body.facts,
+        prompt=asked.body.prompt,
+        route=route,
+        price=surroundings.price,
+    )
+    held = await _reserve(surroundings, admitted)
+    return held if isinstance(held, Refusal) else (admitted, held, credential)
+
+
+def _check_headers(surroundings: Surroundings, key: Key | None, event: RequestHeaders, now: UnixMs) -> Refusal | None:
+    if key is None:
+        return refusals.UNKNOWN_KEY
+    if refusal := access.check_key(key, now):
+        return refusal
+    if not surroundings.receipts.accepting:
+        return refusals.OUTBOX_FULL
+    if event.end_of_stream:
+        return refusals.EMPTY_BODY
+    return hygiene.check_headers(event.headers)
+
+
+def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | None] | Refusal:
+    """The deployment that serves the request with the credential it wants, or why there is none."""
+    model = asked.body.facts.model
+    if refusal := access.check_model(asked.key, model):
+        return refusal
+    route = surroundings.routes.choose(model, asked.event_id)
+    if route is None:
+        return refusals.unknown_model(model, asked.client.path)
+    if surroundings.block_unpriced_models and _is_unpriced(surroundings, route, asked.started_at):
+        return refusals.UNPRICED_MODEL
+    try:
+        return route, surroundings.credential(route.deployment)
+    except SecretUnavailable:
+        return refusals.PROVIDER_CREDENTIAL_MISSING
+
+
+def _is_unpriced(surroundings: Surroundings, route: Route, now: UnixMs) -> bool:
+    return surroundings.price(route.deployment, route.provider_model, "", Usage(), now) is None
+
+
+async def _reserve(surroundings: Surroundings, admitted: Admitted) -> Reservation | Refusal | None:
+    """Room in every limit that the exchange meets, for whomever it is made."""
+    try:
+        end_user, tags = await _made_for(surroundings, admitted)
+    except StoreUnavailable:
+        return refusals.STORE_UNAVAILABLE
+    if end_user is not None and (refusal := access.check_end_user(end_user, admitted.facts.model)):
+        return refusal
+    if surroundings.rules is None:
+        return None
+    held = reservation.of(surroundings.rules, surroundings.house, admitted, end_user, tags)
+    return held and (await held.admit() or held)
+
+
+async def _made_for(surroundings: Surroundings, admitted: Admitted) -> tuple[EndUser | None, tuple[Tag, ...]]:
+    keys, end_user = surroundings.keys, admitted.facts.end_user
+    found = await keys.find_end_user(end_user) if end_user is not None else None
+    return found, await keys.find_tags(admitted.tags) if admitted.tags else ()
