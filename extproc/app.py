@@ -57,9 +57,8 @@ def event_id(moment: UnixMs) -> str:
 async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, worker: int = 0) -> None:
     """Serve until told to stop. Raises `ConfigError` for what the operator must mend, before any socket exists."""
     stop = _stop_on_signals()
-    database = f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db"
     async with contextlib.AsyncExitStack() as stack:
-        store = await SqlStore.open(database)
+        store = await _open_database(settings, layout)
         stack.push_async_callback(store.close)
         outbox = Outbox(Path(layout.data_dir) / "outbox" / str(worker))
         recorder = Recorder(outbox, store, now)
@@ -90,6 +89,14 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         logger.info("serving", extra={"processor": layout.processor_sockets[worker], "worker": worker})
         await stop.wait()
         logger.info("draining", extra={"in_flight": processor.in_flight})
+
+
+async def _open_database(settings: Settings, layout: Layout) -> SqlStore:
+    """PostgreSQL where the configuration names it, else a file of our own."""
+    if settings.database_url is None:
+        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db")
+    url = SecretResolver().resolve(settings.database_url).get_secret_value()
+    return await SqlStore.open(url, pool_size=settings.database_pool_size)
 
 
 def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, master_digest: str) -> Surroundings:

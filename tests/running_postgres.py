@@ -38,7 +38,8 @@ from extproc.stores.sql import SqlStore
 PASSWORD = "a p@ss/word?"
 _QUOTED_PASSWORD = "a%20p%40ss%2Fword%3F"
 _EMPTY = """DO $$ BEGIN
-    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
     EXECUTE (
         SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') || ' RESTART IDENTITY'
         FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'

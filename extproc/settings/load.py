@@ -46,6 +46,7 @@ _CLOSE = 0.8
 #: Settings that are secrets, or references to what may not stand in a file; resolved late.
 _SECRETS = (
     ("general_settings", "master_key"),
+    ("general_settings", "database_url"),
     ("router_settings", "redis_url"),
     ("router_settings", "redis_host"),
     ("router_settings", "redis_port"),
@@ -120,6 +121,7 @@ def _sizes(file: Configuration) -> dict[str, Any]:
     general, own = file.general_settings, file.extproc_settings
     told = {
         "key_cache_ttl_ms": _scaled(general.user_api_key_cache_ttl, 1000),
+        "database_pool_size": general.database_connection_pool_limit,
         "key_cache_size": general.user_api_key_cache_max_size,
         "max_request_bytes": _scaled(general.max_request_size_mb, MEBIBYTE),
         "max_response_bytes": _scaled(general.max_response_size_mb, MEBIBYTE),

@@ -102,6 +102,8 @@ class GeneralSettings(Checked):
     """`general_settings`. Cache times are seconds, sizes megabytes of 2**20 bytes."""
 
     master_key: Secret | None = None
+    database_url: Secret | None = None
+    database_connection_pool_limit: Annotated[int, Field(ge=1, le=1_000)] | None = None
     block_unpriced_models: bool = False
     user_api_key_cache_ttl: Seconds | None = None
     user_api_key_cache_max_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None

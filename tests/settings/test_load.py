@@ -385,3 +385,28 @@ def test_a_duration_or_a_zone_that_nobody_knows_is_refused(load):
 
     assert first.startswith("2:20: budget_duration: a duration is a whole number")
     assert second.startswith("3:13: timezone is not known here")
+
+
+def test_the_databases_url_is_a_secret_and_its_pool_has_a_size(load):
+    found = load(
+        "general_settings:\n"
+        "  database_url: postgresql://user:hunter2@host:5432/db?sslmode=require\n"
+        "  database_connection_pool_limit: 3\n"
+    )
+
+    assert (found.database_url.scheme, found.database_pool_size, found.unsupported) == ("literal", 3, ())
+    assert "hunter2" not in repr(found)
+
+
+def test_the_databases_url_may_be_a_reference(load):
+    found = load("general_settings: {database_url: os.environ/DATABASE_URL}")
+
+    assert found.database_url == SecretRef("env", "DATABASE_URL")
+    assert found.database_pool_size is None
+
+
+@pytest.mark.parametrize("size", ["0", "1001", "many"])
+def test_a_pool_has_between_one_and_a_thousand_connections(load, size):
+    (told,) = refused(load, f"general_settings: {{database_connection_pool_limit: {size}}}")
+
+    assert "database_connection_pool_limit must be" in told
