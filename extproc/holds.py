@@ -2,9 +2,9 @@
 
 Policy says which limits an exchange meets; a counter store keeps the counters. Every limit, whatever its kind, is one
 comparison: *settled + held + asked ≤ limit*. *Settled* is what was used in the limit's window, *held* is what exchanges
-in flight have reserved and may still use, *asked* is what the one at the door wants to reserve. An exchange reserves
-against all of its limits or none; a stream extends what it holds; at its end it settles, which turns what it held into
-what it used.
+in flight have reserved and may still use, *asked* is what the one at the door wants to reserve, at least one: nothing
+fits into what is used up, not even an exchange that costs nothing. An exchange reserves against all of its limits or
+none; a stream extends what it holds; at its end it settles, which turns what it held into what it used.
 
 Kinds differ in how the settled part forgets (`Span`), and in which of an exchange's amounts they count (`Measure`).
 
@@ -56,7 +56,8 @@ class Scope(msgspec.Struct, frozen=True, gc=False):
 
 
 class Limit(msgspec.Struct, frozen=True, gc=False):
-    """One limit that an exchange meets. `maximum` is requests, tokens, exchanges or nanos; 0 admits nothing.
+    """One limit that an exchange meets. `maximum` is requests, tokens, exchanges or nanos; 0 admits nothing. A shared
+    store counts up to 2**53 - 1, and takes a maximum above that for that.
 
     `since` and `until` bound a `WINDOW` (milliseconds; `until` is `None` where it never ends). `enforced` is false for
     a limit that only counts and reports (dry run, soft budgets).
@@ -74,9 +75,14 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def counter(self) -> str:
-        """The counter's name: equal for all limits that count the same thing, whatever their maximum."""
-        window = f":{self.since}-{self.until or ''}" if self.span is Span.WINDOW else ""
-        return f"{self.measure}:{self.scope.kind}:{self.scope.id}{window}"
+        """The counter's name: equal for all limits that count the same thing, whatever their maximum.
+
+        The id stands at the end, for a client may choose what is in it (`end_user`).
+        """
+        scope = self.scope
+        span = f"{self.since}-{self.until or ''}" if self.span is Span.WINDOW else self.span
+        # Joined, not formatted: this is done for each limit of each exchange, and enumerations format slowly.
+        return ":".join((self.measure, span, scope.kind, scope.id))
 
 
 class Amounts(msgspec.Struct, frozen=True, gc=False):
@@ -111,11 +117,13 @@ class Granted(msgspec.Struct, frozen=True):
 
 
 class Full(msgspec.Struct, frozen=True):
-    """Nothing was reserved. `position` is the first enforced limit that had no room.
+    """Nothing was reserved. `position` is the first enforced limit that had no room; `asked` is what did not fit, at
+    least one.
 
-    `frees_at` is when what was asked would fit if nobody else used anything: for a rolling window when enough of it is
-    forgotten, for a window its end. `None` where waiting for time does not help: too much was asked for the limit, or
-    only holds are in the way (`level.settled + asked ≤ maximum`), which may be given back at any moment.
+    `frees_at` is the first moment at which what was asked would fit if nobody else used anything and what is held
+    stayed: for a rolling window when enough of it is forgotten, for a window its end. `None` where waiting for time
+    does not help: too much was asked for the limit, or beside what is held, or only holds are in the way
+    (`level.settled + asked ≤ maximum`), which may be given back at any moment.
     """
 
     position: int
@@ -138,7 +146,8 @@ Answer: TypeAlias = Granted | Full | Unseeded
 
 
 class Booking(msgspec.Struct, frozen=True, gc=False):
-    """A receipt is in the ledger. `new`: this booking put it there. `scopes`: all that it counts for."""
+    """A receipt is in the ledger. `new`: this booking put it there, so `used` is what the ledger has. `scopes`: all
+    that it counts for."""
 
     event_id: str
     used: Amounts
