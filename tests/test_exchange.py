@@ -260,20 +260,24 @@ async def test_a_full_outbox_refuses():
 # -- the response ---
 
 
-async def test_a_plain_response_is_booked_before_its_last_byte_is_released():
+@pytest.mark.parametrize("end_with_the_last_byte", [True, False])
+async def test_a_plain_response_is_booked_before_its_last_byte_is_released(end_with_the_last_byte):
+    """The end may come with the last bytes or, as after a length that was said, in a message of its own."""
     world = World()
     exchange = await forwarded(world)
     await exchange.receive(response_headers())
     document = json.dumps({"id": "chatcmpl-1", "model": "gpt-4o-real-0806", "usage": USAGE}).encode()
-    await exchange.receive(ResponseBody(document[:20], end_of_stream=False))
+    parts = [document[:20], document[20:]] if end_with_the_last_byte else [document, b""]
+    first = await exchange.receive(ResponseBody(parts[0], end_of_stream=False))
     world.sink.durable.clear()
 
-    last = asyncio.create_task(exchange.receive(ResponseBody(document[20:], end_of_stream=True)))
+    last = asyncio.create_task(exchange.receive(ResponseBody(parts[1], end_of_stream=True)))
     await asyncio.sleep(0.01)
     assert not last.done()
     world.sink.durable.set()
 
-    assert await last == PROCEED
+    assert first == Proceed(body=parts[0][:-1])
+    assert await last == Proceed(body=parts[0][-1:] + parts[1])
     assert exchange.over
     (receipt,) = world.sink.receipts
     assert receipt.usage == Usage(input_tokens=8, output_tokens=3)

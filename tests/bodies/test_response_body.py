@@ -123,15 +123,15 @@ def test_a_long_stream_is_folded_so_that_memory_stays_bounded():
     assert body.seen_tokens() == pytest.approx(count, rel=0.02)
 
 
-def test_a_plain_response_is_passed_as_it_comes_and_read_at_its_end():
+def test_a_plain_response_is_passed_as_it_comes_but_for_its_last_byte_and_read_at_its_end():
     document = json.dumps(
         {"id": "chatcmpl-2", "model": "m", "choices": [{"message": {"content": "hi"}}], "usage": USAGE}
     ).encode()
     body = PlainBody(openai_chat, 1_000)
 
-    assert [body.feed(document[:10]), body.feed(document[10:])] == [None, None]
+    assert [body.feed(document[:10]), body.feed(document[10:])] == [document[:9], document[9:-1]]
     before = body.finished
-    assert body.flush() == b""
+    assert body.flush() == document[-1:]
 
     assert (before, body.finished) == (False, True)
     assert (body.response_id, body.model, body.usage) == ("chatcmpl-2", "m", Usage(input_tokens=8, output_tokens=3))
@@ -148,19 +148,29 @@ def test_a_plain_response_without_usage_is_counted_by_its_text():
 
 def test_a_response_over_the_limit_is_passed_unread_and_estimated_by_its_size():
     body = PlainBody(openai_chat, 100)
-    for _ in range(10):
-        assert body.feed(b"x" * 40) is None
-    body.flush()
+    passed = b"".join(body.feed(b"x" * 40) or b"" for _ in range(10))
+    assert passed + body.flush() == b"x" * 400
 
     assert body.usage is None
     assert body.seen_tokens() == 400 // response.BYTES_PER_TOKEN
 
 
+@given(st.lists(st.binary(), max_size=8), st.booleans())
+def test_a_whole_response_is_never_passed_before_its_end_was_seen(chunks, plain):
+    body = PlainBody(openai_chat, 1_000) if plain else OpaqueBody()
+    whole = b"".join(chunks)
+
+    passed = b"".join(body.feed(chunk) or b"" for chunk in chunks)
+
+    assert passed == whole[:-1]
+    assert passed + body.flush() == whole
+
+
 def test_an_opaque_response_is_never_looked_into():
     body = OpaqueBody()
 
-    assert body.feed(b"\x1f\x8b" * 20) is None
-    assert body.flush() == b""
+    assert body.feed(b"\x1f\x8b" * 20) == (b"\x1f\x8b" * 20)[:-1]
+    assert body.flush() == b"\x8b"
     assert body.finished
     assert (body.usage, body.seen_tokens()) == (None, 10)
 

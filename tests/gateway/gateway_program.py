@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import json
 import os
 import pickle
@@ -48,6 +49,30 @@ def hold(name: str) -> Callable[[str], None]:
         setattr(os, name, held)
 
     return install
+
+
+def fill_disk(gate: str) -> None:
+    """While the file exists the disk has no room, not even where room was promised, as on copy-on-write volumes."""
+
+    def refuse(original: Callable[..., Any]) -> Callable[..., Any]:
+        def refused(*arguments: Any) -> Any:
+            if Path(gate).exists():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return original(*arguments)
+
+        return refused
+
+    for name in ("posix_fallocate", "pwrite"):
+        setattr(os, name, refuse(getattr(os, name)))
+
+
+def cancel_find(_: str) -> None:
+    """The RPC is closed early, by this side, while a verdict is being made."""
+
+    async def find(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    SqlStore.find = find  # type: ignore[assignment, method-assign]
 
 
 def fail_find(_: str) -> None:
@@ -90,6 +115,8 @@ def fail_close(_: str) -> None:
 FAULTS: dict[str, Callable[[str], None]] = {
     "hold-write": hold("pwrite"),
     "hold-flush": hold("fdatasync"),
+    "full-disk": fill_disk,
+    "cancel-find": cancel_find,
     "fail-find": fail_find,
     "die-in-find": die_in_find,
     "fail-choose": fail_choose,

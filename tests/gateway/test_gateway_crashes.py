@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import random
 from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
+from gateway.receiving import Receiving, until_receipt_waits
 from gateway.running_gateway import CHAT, HELLO, Gateway, bearer
 from gateway.scripted_upstream import WORDS, Gate, ScriptedUpstream, says
 
 STREAMS = 32
 ROUNDS = 5
-#: What was received of a response that then broke off, or never began.
-BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
-
-
-class Receiving:
-    """A request whose response is read as it comes, until its end or until it breaks."""
-
-    def __init__(self, client: httpx.AsyncClient, model: str, *, stream: bool = True) -> None:
-        self.status = 0
-        self.call_id = ""
-        self.received = b""
-        self.whole = False
-        self._body = {"model": model, "messages": HELLO, "stream": stream}
-        self._client = client
-        self.task = asyncio.create_task(self._read())
-
-    @property
-    def complete(self) -> bool:
-        """Whether the client has all of the answer, whatever became of the connection."""
-        if self._body["stream"]:
-            return b"data: [DONE]" in self.received
-        with contextlib.suppress(ValueError):
-            return self.status == 200 and "choices" in json.loads(self.received)
-        return False
-
-    @property
-    def response_id(self) -> str:
-        start = self.received.partition(b'"id": "')[2]
-        return start.partition(b'"')[0].decode()
-
-    async def _read(self) -> None:
-        with contextlib.suppress(*BROKEN):
-            async with self._client.stream("POST", CHAT, json=self._body) as response:
-                self.status = response.status_code
-                self.call_id = response.headers["x-request-id"]
-                async for data in response.aiter_raw():
-                    self.received += data
-                self.whole = True
-
-
-async def until_receipt_waits(gateway: Gateway) -> None:
-    """A receipt was handed over; it cannot become durable before the test lets it."""
-    async with asyncio.timeout(20):
-        while not await gateway.gauge("extproc_outbox_depth"):
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -78,7 +32,7 @@ async def test_the_end_of_a_response_waits_until_its_receipt_is_on_disk(
     gate.touch()
 
     receiving = Receiving(fragile_client, model, stream=stream)
-    await until_receipt_waits(fragile)
+    await until_receipt_waits(fragile, receiving)
     had_all_before = receiving.complete
     gate.unlink()
     await receiving.task
@@ -99,7 +53,7 @@ async def test_a_kill_between_the_last_chunk_and_the_receipt_takes_the_end_from_
     gate.touch()
 
     receiving = Receiving(fragile_client, model, stream=stream)
-    await until_receipt_waits(fragile)
+    await until_receipt_waits(fragile, receiving)
     await fragile.kill_server()
     await receiving.task
     await fragile.start_server()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ def is_refusal(response: httpx.Response) -> bool:
 
 
 @pytest.mark.usefixtures("nothing_passes")
-@pytest.mark.parametrize("fault", ["fail-find", "die-in-find", "fail-choose", "fail-close"])
+@pytest.mark.parametrize("fault", ["fail-find", "cancel-find", "die-in-find", "fail-choose", "fail-close"])
 async def test_a_defect_before_the_verdict_is_no_verdict(fragile, fault):
-    """The handler raises, or its process is killed: at the headers, at the body."""
+    """The handler raises, is cancelled, or its process is killed: at the headers, at the body."""
     key = await fragile.new_key()
     await fragile.restart_server(fault)
 
@@ -86,6 +87,20 @@ async def until_in_flight(gateway: Gateway) -> None:
     async with asyncio.timeout(20):
         while not await gateway.gauge("extproc_exchanges_in_flight"):
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("nothing_passes")
+async def test_nobody_passes_while_the_server_is_frozen(fragile, fragile_client):
+    """It neither answers nor closes anything; Envoy waits for a verdict for a bounded time."""
+    fragile.server.signal(signal.SIGSTOP)
+    try:
+        frozen = await fragile_client.post(CHAT, json=ASKING)
+    finally:
+        fragile.server.signal(signal.SIGCONT)
+    thawed = await fragile_client.post(CHAT, json={})
+
+    assert (frozen.status_code, frozen.json()["error"]["code"]) == (504, "504")
+    assert thawed.status_code == 400
 
 
 async def test_a_defect_in_one_exchange_harms_no_other(fragile, fragile_client, upstream):
