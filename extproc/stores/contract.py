@@ -215,8 +215,9 @@ class DaySpend(msgspec.Struct, frozen=True):
 class Ledger(Protocol):
     """The book of receipts: the truth about spend."""
 
-    async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> int:
-        """Book receipts and add their spend to all that they name, in one transaction; how many were new.
+    async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> frozenset[str]:
+        """Book receipts and add their spend to all that they name, in one transaction; the event ids of
+        those that were new.
 
         That is: key, team, user, member, end user and tags. Idempotent by `event_id`: booking a receipt again changes
         nothing.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from extproc.errors import StoreUnavailable
 from extproc.model import Receipt, UnixMs
@@ -24,13 +25,18 @@ LINGER_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 
 
-class Recorder:
-    """The `ReceiptSink` of a process, and the task that books what it took."""
+#: Is told what the ledger has, with the event ids of what it did not have before; never raises.
+Booked: TypeAlias = Callable[[Sequence[Receipt], frozenset[str]], Awaitable[None]]
 
-    def __init__(self, outbox: Outbox, ledger: Ledger, now: Callable[[], UnixMs]) -> None:
+
+class Recorder:
+    """The `ReceiptSink` of a process, and the task that books what it took. `booked` is told of every booking."""
+
+    def __init__(self, outbox: Outbox, ledger: Ledger, now: Callable[[], UnixMs], booked: Booked | None = None) -> None:
         self._outbox = outbox
         self._ledger = ledger
         self._now = now
+        self._booked = booked
         self._cursor: Cursor = outbox.first
         self._work = asyncio.Event()
         self._work.set()
@@ -78,11 +84,13 @@ class Recorder:
 
     async def _book(self, receipts: list[Receipt]) -> bool:
         try:
-            await self._ledger.record(receipts, now=self._now())
+            new = await self._ledger.record(receipts, now=self._now())
         except StoreUnavailable as outage:
             self._log_edge(down=True, reason=outage.reason)
             return False
         self._log_edge(down=False, reason="")
+        if self._booked is not None:
+            await self._booked(receipts, new)
         return True
 
     def _log_edge(self, *, down: bool, reason: str) -> None:

@@ -93,18 +93,18 @@ class SqlLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> int:
+    async def record(self, receipts: Sequence[Receipt], *, now: UnixMs) -> frozenset[str]:
         first = {receipt.event_id: receipt for receipt in reversed(receipts)}
         distinct = [first[event_id] for event_id in sorted(first)]
         if not distinct:
-            return 0
+            return frozenset()
         new: list[dict[str, Any]] = []
         async with self._database.writing() as connection:
             for start in range(0, len(distinct), _SLICE):
                 rows = [_to_row(receipt, now) for receipt in distinct[start : start + _SLICE]]
                 new += await self._insert(connection, rows)
             await _add_spend(connection, new)
-        return len(new)
+        return frozenset(row["event_id"] for row in new)
 
     async def settled(self, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
         async with self._database.reading() as connection:

@@ -227,21 +227,21 @@ class TestBooking:
                 input_tokens=1, output_tokens=2, cache_read_tokens=3, cache_write_tokens=4, reasoning_tokens=5,
                 input_audio_tokens=6, output_audio_tokens=7),
         )  # fmt: skip
-        assert await store.record([full], now=NOW + 9) == 1
+        assert len(await store.record([full], now=NOW + 9)) == 1
 
         [row] = await store.rows(SpendFilter(request_id=full.event_id), limit=5)
         assert (row.receipt, row.booked_at) == (full, NOW + 9)
 
     async def test_nothing_to_book_is_nothing_booked(self, store):
-        assert await store.record([], now=NOW) == 0
+        assert len(await store.record([], now=NOW)) == 0
 
     async def test_the_first_of_two_receipts_with_one_event_id_counts(self, store):
         stored = await store.create(key())
         first = receipt(key_digest=stored.digest, spend=1)
         again = msgspec.structs.replace(first, spend=100)
 
-        assert await store.record([first, again], now=NOW) == 1
-        assert await store.record([again], now=NOW) == 0
+        assert len(await store.record([first, again], now=NOW)) == 1
+        assert len(await store.record([again], now=NOW)) == 0
         assert (await store.find(stored.digest)).spend == 1
 
     async def test_booking_adds_spend_and_tells_when_the_key_was_last_used(self, store):
@@ -270,8 +270,8 @@ class TestBooking:
         stored = await store.create(key())
         batch = [receipt(key_digest=stored.digest, spend=1) for _ in range(1_000)]
 
-        assert await store.record(batch, now=NOW) == 1_000
-        assert await store.record([*batch, receipt(key_digest=stored.digest, spend=1)], now=NOW) == 1
+        assert len(await store.record(batch, now=NOW)) == 1_000
+        assert len(await store.record([*batch, receipt(key_digest=stored.digest, spend=1)], now=NOW)) == 1
         assert (await store.find(stored.digest)).spend == 1_001
 
     async def test_nonsense_from_a_provider_does_not_stop_the_batch(self, store):
@@ -281,7 +281,7 @@ class TestBooking:
             metadata={"x": "\ud800\u0000"},
         )  # fmt: skip
 
-        assert await store.record([nonsense, receipt(key_digest=stored.digest, spend=1)], now=NOW) == 2
+        assert len(await store.record([nonsense, receipt(key_digest=stored.digest, spend=1)], now=NOW)) == 2
         [row] = await store.rows(SpendFilter(request_id=nonsense.event_id), limit=1)
         assert (row.receipt.model, row.receipt.usage.input_tokens) == ("a\ufffdb?", 2**53 - 1)
         assert (await store.find(stored.digest)).spend == 2**53
@@ -314,7 +314,7 @@ class TestBooking:
         new = await asyncio.gather(*bookings) if at_once else [await booking for booking in bookings]
 
         distinct = {pair for batch in batches for pair in batch}
-        assert sum(new) == len(distinct)
+        assert sum(map(len, new)) == len(distinct)
         for owner, row in enumerate(stored):
             expected = sum(prices[number] or 0 for number, whose in distinct if whose == owner)
             assert (await store.find(row.digest)).spend == expected

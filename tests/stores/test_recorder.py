@@ -37,7 +37,7 @@ class Book:
             raise StoreUnavailable("ledger", "gone")
         new = [receipt for receipt in receipts if receipt.event_id not in self.rows]
         self.rows.update({receipt.event_id: receipt for receipt in new})
-        return len(new)
+        return frozenset(receipt.event_id for receipt in new)
 
 
 @contextlib.asynccontextmanager
