@@ -70,8 +70,15 @@ class LineWriter:
             lines.append(f'{{"event": "log_lines_dropped", "count": {self._dropped}}}')
             self._dropped = 0
         if lines:
+            self._put(lines)
+
+    def _put(self, lines: list[str]) -> None:
+        try:
             self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
+        except OSError:
+            # A full disk, or a pipe without a reader: later lines may find room, and say how many are missing.
+            self._dropped += len(lines)
 
 
 def configure(stream: TextIO | None = None, level: int = logging.INFO) -> LineWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -299,3 +300,31 @@ def test_lines_of_many_threads_stay_whole():
             thread.join()
 
     assert stream.getvalue() == ("x" * 100 + "\n") * 800
+
+
+class Disk(io.StringIO):
+    """A stream that can run out of room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = True
+        self.refused = threading.Event()
+
+    def write(self, text: str) -> int:
+        if self.full:
+            self.refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_log_on_a_full_disk_goes_on_when_there_is_room_and_says_what_is_missing():
+    disk = Disk()
+    with closing(LineWriter(disk)) as writer:
+        writer.write("lost")
+        assert disk.refused.wait(10)
+        disk.full = False
+        writer.write("kept")
+
+    lines = disk.getvalue().splitlines()
+    assert "kept" in lines
+    assert [json.loads(line) for line in lines if line != "kept"] == [{"event": "log_lines_dropped", "count": 1}]
