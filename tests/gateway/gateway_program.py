@@ -66,15 +66,6 @@ def fill_disk(gate: str) -> None:
         setattr(os, name, refuse(getattr(os, name)))
 
 
-def cancel_find(_: str) -> None:
-    """The RPC is closed early, by this side, while a verdict is being made."""
-
-    async def find(*_: object) -> None:
-        raise asyncio.CancelledError
-
-    SqlStore.find = find  # type: ignore[assignment, method-assign]
-
-
 def fail_find(_: str) -> None:
     """A defect in the key store: not one of the errors that it may raise."""
 
@@ -116,7 +107,6 @@ FAULTS: dict[str, Callable[[str], None]] = {
     "hold-write": hold("pwrite"),
     "hold-flush": hold("fdatasync"),
     "full-disk": fill_disk,
-    "cancel-find": cancel_find,
     "fail-find": fail_find,
     "die-in-find": die_in_find,
     "fail-choose": fail_choose,

@@ -37,9 +37,9 @@ def is_refusal(response: httpx.Response) -> bool:
 
 
 @pytest.mark.usefixtures("nothing_passes")
-@pytest.mark.parametrize("fault", ["fail-find", "cancel-find", "die-in-find", "fail-choose", "fail-close"])
+@pytest.mark.parametrize("fault", ["fail-find", "die-in-find", "fail-choose", "fail-close"])
 async def test_a_defect_before_the_verdict_is_no_verdict(fragile, fault):
-    """The handler raises, is cancelled, or its process is killed: at the headers, at the body."""
+    """The handler raises, or its process is killed: at the headers, at the body."""
     key = await fragile.new_key()
     await fragile.restart_server(fault)
 
