@@ -200,10 +200,18 @@ def _matching(wanted: SpendFilter) -> ColumnElement[bool]:
 
 
 def _to_row(receipt: Receipt, now: UnixMs) -> dict[str, Any]:
-    values = {name: getattr(receipt, name) for name in _FIELDS} | msgspec.structs.asdict(receipt.usage)
-    row = {name: _storable(value) for name, value in values.items()}
-    row |= {name: row[name][:LONGEST] for name in _INDEXED if row[name] is not None}
-    return {**row, "tags": [*receipt.tags], "metadata": receipt.metadata, "booked_at": now}
+    row = msgspec.structs.asdict(receipt)
+    row |= msgspec.structs.asdict(row.pop("usage"))
+    for name, value in row.items():
+        # Nearly every value may be stored as it is, so that is asked first, and cheaply.
+        kind = type(value)
+        if (kind is str and not (value.isascii() and "\0" not in value)) or (kind is int and abs(value) > LARGEST):
+            row[name] = _storable(value)
+    for name in _INDEXED:
+        if (value := row[name]) is not None and len(value) > LONGEST:
+            row[name] = value[:LONGEST]
+    row["tags"], row["booked_at"] = [*receipt.tags], now
+    return row
 
 
 def _storable(value: Any) -> Any:
@@ -211,9 +219,7 @@ def _storable(value: Any) -> Any:
         if value.isascii() and "\0" not in value:
             return value
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    if isinstance(value, int) and not isinstance(value, bool):
-        return max(-LARGEST, min(value, LARGEST))
-    return value
+    return max(-LARGEST, min(value, LARGEST))
 
 
 def _to_receipt(row: RowMapping) -> Receipt:
