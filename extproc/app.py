@@ -67,6 +67,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
         guarded = GuardedKeys(store, "keys", deadline_ms=settings.store_deadline_ms, report=metrics.store_up)
         keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
+        metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
         master_digest = credentials.digest(master_key.get_secret_value())
         surroundings = _surroundings(settings, keys, recorder, master_digest)
         await stack.enter_async_context(_running(recorder.ship_until_cancelled()))

@@ -64,6 +64,7 @@ async def test_unknown_keys_leave_no_row_and_no_memory_behind(flooded, upstream)
     statuses = await flood(flooded, 5_000)
 
     assert statuses == {401: 5_000}
+    assert await flooded.gauge("extproc_cached_keys") <= 2 * CACHED_KEYS
     assert flooded.resident_bytes() - memory_before < 4 * MIB
     assert rows(flooded) == rows_before
     assert len(upstream.asked) == asked_before
