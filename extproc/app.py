@@ -15,23 +15,31 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import uvicorn
 from pydantic import SecretStr
 
-from extproc import server
+from extproc import opening, server
 from extproc.admission import Surroundings
 from extproc.events import Header
 from extproc.management import ManagementParts, create_app
 from extproc.model import Deployment, Outcome, UnixMs
+from extproc.opening import Counting
 from extproc.policy import credentials
+from extproc.policy.expectation import Expectations
+from extproc.policy.limits import House
+from extproc.policy.outages import OnOutage
 from extproc.policy.routing import Routes
 from extproc.pricing import tokens
 from extproc.pricing.catalog import Prices
 from extproc.providers import registry
+from extproc.reservation import Rules
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
 from extproc.stores.cached import CachedKeys
+from extproc.stores.contract import Health
+from extproc.stores.explanations import Explained
 from extproc.stores.guarded import GuardedKeys
 from extproc.stores.outbox import Outbox
 from extproc.stores.recorder import Recorder
@@ -58,33 +66,29 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
     """Serve until told to stop. Raises `ConfigError` for what the operator must mend, before any socket exists."""
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
-        store = await _open_database(settings, layout)
+        store = await opening.database(settings, layout)
         stack.push_async_callback(store.close)
-        outbox = Outbox(Path(layout.data_dir) / "outbox" / str(worker))
-        recorder = Recorder(outbox, store, now)
-        stack.push_async_callback(recorder.close)
         metrics = Metrics()
-        metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
         guarded = GuardedKeys(store, "keys", deadline_ms=settings.store_deadline_ms, report=metrics.store_up)
         keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
         metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
+        counting = opening.counting(settings, stack, store, keys, now, metrics.store_up)
+        outbox = Outbox(Path(layout.data_dir) / "outbox" / str(worker))
+        recorder = Recorder(outbox, store, now, counting.reservations.booked)
+        stack.push_async_callback(recorder.close)
+        metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
         master_digest = credentials.digest(master_key.get_secret_value())
-        surroundings = _surroundings(settings, keys, recorder, master_digest)
-        await stack.enter_async_context(_running(recorder.ship_until_cancelled()))
-        await stack.enter_async_context(_running(asyncio.to_thread(tokens.preload)))
-        parts = ManagementParts(
-            keys=store,
-            entities=store,
-            ledger=store,
-            health={"database": store},
-            settings=settings,
-            master_digest=master_digest,
-            now=now,
-            metrics=metrics.render,
-            forget=keys.forget,
-        )
-        await stack.enter_async_context(_management(parts, layout))
-        processor = server.Processor(surroundings, _reporter(metrics, settings))
+        for work in (
+            recorder.ship_until_cancelled(),
+            counting.reservations.renew_until_cancelled(),
+            counting.reservations.sweep_until_cancelled(recorder),
+            asyncio.to_thread(tokens.preload),
+        ):
+            await stack.enter_async_context(_running(work))
+        parts = _parts(settings, store, counting, master_digest, metrics)
+        await stack.enter_async_context(_management(parts, layout.management_sockets[worker]))
+        surroundings = _surroundings(settings, keys, recorder, counting, master_digest)
+        processor = server.Processor(surroundings, _reporter(metrics, settings, counting))
         metrics.watch("extproc_exchanges_in_flight", "Exchanges in flight.", lambda: processor.in_flight)
         await stack.enter_async_context(_processor(processor, settings, layout, worker))
         logger.info("serving", extra={"processor": layout.processor_sockets[worker], "worker": worker})
@@ -92,15 +96,30 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         logger.info("draining", extra={"in_flight": processor.in_flight})
 
 
-async def _open_database(settings: Settings, layout: Layout) -> SqlStore:
-    """PostgreSQL where the configuration names it, else a file of our own."""
-    if settings.database_url is None:
-        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db")
-    url = SecretResolver().resolve(settings.database_url).get_secret_value()
-    return await SqlStore.open(url, pool_size=settings.database_pool_size)
+def _parts(
+    settings: Settings, store: SqlStore, counting: Counting, master_digest: str, metrics: Metrics
+) -> ManagementParts:
+    health: dict[str, Health] = {"database": store}
+    if counting.health is not None:
+        health["counters"] = counting.health
+    return ManagementParts(
+        keys=store,
+        entities=store,
+        ledger=store,
+        explanations=counting.explanations,
+        health=health,
+        settings=settings,
+        master_digest=master_digest,
+        now=now,
+        metrics=metrics.render,
+        forget=counting.forget,
+        unseed=counting.reservations.unseed,
+    )
 
 
-def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, master_digest: str) -> Surroundings:
+def _surroundings(
+    settings: Settings, keys: CachedKeys, recorder: Recorder, counting: Counting, master_digest: str
+) -> Surroundings:
     return Surroundings(
         keys=keys,
         receipts=recorder,
@@ -113,6 +132,22 @@ def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, mast
         block_unpriced_models=settings.block_unpriced_models,
         max_response_bytes=settings.max_response_bytes,
         log_requester_ip=settings.log_requester_ip,
+        house=House(
+            everybody=settings.everybody,
+            deployments=settings.model_rates,
+            per_deployment=settings.per_deployment,
+            zone=ZoneInfo(settings.timezone),
+            apply_user_budget_to_team_keys=settings.apply_user_budget_to_team_keys,
+            dry_run=frozenset(settings.dry_run),
+        ),
+        rules=Rules(
+            reservations=counting.reservations,
+            expectations=Expectations(),
+            now=now,
+            on_outage=OnOutage(settings.on_outage),
+            wait_ms=settings.budget_wait_ms,
+            budget_exceeded_status=settings.budget_exceeded_status,
+        ),
     )
 
 
@@ -127,16 +162,35 @@ def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header |
     return credential
 
 
-def _reporter(metrics: Metrics, settings: Settings) -> Callable[[Outcome, int], None]:
-    """Counts and logs outcomes, under the configured name of the model that served them."""
+def _reporter(metrics: Metrics, settings: Settings, counting: Counting) -> Callable[[Outcome, int], None]:
+    """Counts, logs and keeps outcomes, under the configured name of the model that served them."""
     names = {deployment.id: deployment.model_name for deployment in settings.deployments}
+    keeping: set[asyncio.Task[None]] = set()
 
     def report(outcome: Outcome, busy_nanoseconds: int) -> None:
         name = names.get(outcome.receipt.model_id, "") if outcome.receipt else ""
         metrics.observe(outcome, busy_nanoseconds, name)
         log_exchange(outcome, busy_nanoseconds)
+        if (explained := _explained(outcome)) is not None:
+            task = asyncio.create_task(counting.explanations.put(explained))
+            keeping.add(task)
+            task.add_done_callback(keeping.discard)
 
     return report
+
+
+def _explained(outcome: Outcome) -> Explained | None:
+    if outcome.explanation is None or outcome.key is None:
+        return None
+    return Explained(
+        event_id=outcome.event_id,
+        call_id=outcome.call_id,
+        key_digest=outcome.key.digest,
+        at=outcome.ended_at,
+        status=outcome.status,
+        reason=outcome.reason,
+        explanation=outcome.explanation,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -154,8 +208,8 @@ async def _processor(
 
 
 @contextlib.asynccontextmanager
-async def _management(parts: ManagementParts, layout: Layout) -> AsyncIterator[None]:
-    listening = _listen(layout.management_socket)
+async def _management(parts: ManagementParts, path: str) -> AsyncIterator[None]:
+    listening = _listen(path)
     config = uvicorn.Config(
         create_app(parts), log_config=None, access_log=False, server_header=False, lifespan="off", loop="none"
     )
@@ -167,7 +221,7 @@ async def _management(parts: ManagementParts, layout: Layout) -> AsyncIterator[N
         running.should_exit = True
         await serving
         listening.close()
-        _remove(layout.management_socket)
+        _remove(path)
 
 
 class _QuietServer(uvicorn.Server):

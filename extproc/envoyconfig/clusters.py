@@ -43,7 +43,7 @@ _Version = tls.TlsParametersTlsProtocol
 
 def clusters(settings: Settings, layout: Layout) -> list[cluster.Cluster]:
     """All clusters of the bootstrap. Raises `ConfigError` where two would have one name."""
-    own = [_processor(layout.processor_sockets), _management(layout.management_socket), _nowhere()]
+    own = [_processor(layout.processor_sockets), _management(layout.management_sockets), _nowhere()]
     names = [*(each.name for each in own), *(upstream.name for upstream in settings.upstreams)]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two upstreams, or one of ours and one of yours, have the same name: {', '.join(doubled)}")
@@ -66,26 +66,32 @@ def _processor(sockets: tuple[str, ...]) -> cluster.Cluster:
         lb_policy=cluster.ClusterLbPolicy.LEAST_REQUEST,
         load_assignment=_endpoints(processor_filter.CLUSTER, [pipe(path) for path in sockets]),
         circuit_breakers=_ample(),
-        outlier_detection=cluster.OutlierDetection(
-            split_external_local_origin_errors=True,
-            consecutive_local_origin_failure=1,
-            base_ejection_time=seconds(2),
-            interval=seconds(1),
-            max_ejection_percent=50,
-        ),
+        outlier_detection=_without_the_dead(),
         typed_extension_protocol_options=_http2(),
     )
 
 
-def _management(path: str) -> cluster.Cluster:
+def _management(sockets: tuple[str, ...]) -> cluster.Cluster:
     return cluster.Cluster(
         name=routes.MANAGEMENT_CLUSTER,
         type=_Type.STATIC,
         connect_timeout=seconds(1),
-        load_assignment=_endpoints(routes.MANAGEMENT_CLUSTER, [pipe(path)]),
+        load_assignment=_endpoints(routes.MANAGEMENT_CLUSTER, [pipe(path) for path in sockets]),
         circuit_breakers=_ample(),
+        outlier_detection=_without_the_dead(),
         # uvicorn closes an idle connection after 5 seconds.
         typed_extension_protocol_options=_http1(idle_seconds=4),
+    )
+
+
+def _without_the_dead() -> cluster.OutlierDetection:
+    """A worker that cannot be connected to gets no work for a moment."""
+    return cluster.OutlierDetection(
+        split_external_local_origin_errors=True,
+        consecutive_local_origin_failure=1,
+        base_ejection_time=seconds(2),
+        interval=seconds(1),
+        max_ejection_percent=50,
     )
 
 

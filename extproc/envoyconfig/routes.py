@@ -52,7 +52,7 @@ MANAGEMENT_PATHS = (
 MANAGEMENT_FOLDERS = (
     *("/key/", "/user/", "/team/", "/organization/", "/customer/", "/end_user/", "/budget/", "/tag/", "/spend/"),
     *("/global/", "/model/", "/model_group/", "/v1/model/", "/v2/", "/models/", "/v1/models/", "/health/", "/audit/"),
-    *("/docs/", "/redoc/"),
+    *("/docs/", "/redoc/", "/extproc/"),
 )
 
 #: What SDKs add to every path (Azure's client), and no provider behind us needs: removed.
@@ -182,7 +182,12 @@ def _management_route() -> route.Route:
     return route.Route(
         name="management",
         match=_match(management_expression()),
-        route=route.RouteAction(cluster=MANAGEMENT_CLUSTER, timeout=seconds(60)),
+        route=route.RouteAction(
+            cluster=MANAGEMENT_CLUSTER,
+            timeout=seconds(60),
+            # Another worker answers for one that is gone; nothing that a worker has heard is asked again.
+            retry_policy=route.RetryPolicy(retry_on="connect-failure,reset-before-request", num_retries=2),
+        ),
         typed_per_filter_config={BUFFER_FILTER: typed(bounded)},
     )
 

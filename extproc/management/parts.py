@@ -6,6 +6,7 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ from extproc.holds import Scope
 from extproc.model import UnixMs
 from extproc.settings.model import Settings
 from extproc.stores.contract import Entities, Health, KeyAdmin, Ledger
+from extproc.stores.explanations import Explanations, MemoryExplanations
 
 
 def generate_key() -> str:
@@ -48,8 +50,14 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Callable[[], bytes]
     forget: Callable[[Scope], None]
     unseed: Callable[[Scope], Awaitable[None]] = no_counters
+    explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)
     new_key: Callable[[], str] = generate_key
     new_id: Callable[[], str] = generate_id
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Where days and months begin and end."""
+        return ZoneInfo(self.settings.timezone)
 
 
 def parts_of(request: Request) -> ManagementParts:

@@ -58,13 +58,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Where one installation's sockets, ports and files are. Paths are absolute.
 
-    `processor_sockets` holds one Unix socket per worker process. `certificate` and `private_key` are PEM files.
+    `processor_sockets` and `management_sockets` hold one Unix socket per worker process each. `certificate` and `private_key` are PEM files.
     `ca_bundle` is the trust store for upstream TLS. A port of `None` leaves its listener out.
     """
 
     data_dir: str
     processor_sockets: tuple[str, ...]
-    management_socket: str
+    management_sockets: tuple[str, ...]
     admin_socket: str
     certificate: str
     private_key: str
@@ -74,3 +74,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     https_address: str = "0.0.0.0"  # noqa: S104 - TLS is for everyone
     https_port: int | None = 8443
     drain_seconds: int = 30
+
+    @property
+    def management_socket(self) -> str:
+        """The first worker's."""
+        return self.management_sockets[0]

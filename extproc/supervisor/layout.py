@@ -24,7 +24,7 @@ from extproc.supervisor import certificates, private_files
 
 MAX_SOCKET_PATH_BYTES = 107
 DEFAULT_DATA_DIR = Path("extproc-data")
-_LONGEST_NAME = "processor-999.sock"
+_LONGEST_NAME = "management-999.sock"
 _PROVIDER_SOCKET = "provider.sock"
 
 #: Where distributions keep the trusted authorities: Debian, Fedora, openSUSE, Alpine and macOS.
@@ -51,6 +51,7 @@ def build(
     ports: Ports,
     *,
     drain_seconds: int = 30,
+    workers: int = 1,
     tls: certificates.Certificates | None = None,
 ) -> Layout:
     """The layout of this data directory. `tls` replaces the local authority's certificate.
@@ -66,8 +67,8 @@ def build(
     tls = tls or certificates.paths(data_dir / "tls")
     return Layout(
         data_dir=str(data_dir),
-        processor_sockets=(str(sockets / "processor-0.sock"),),
-        management_socket=str(sockets / "management.sock"),
+        processor_sockets=tuple(str(sockets / f"processor-{worker}.sock") for worker in range(workers)),
+        management_sockets=tuple(str(sockets / f"management-{worker}.sock") for worker in range(workers)),
         admin_socket=str(sockets / "admin.sock"),
         certificate=str(tls.certificate),
         private_key=str(tls.private_key),
@@ -86,7 +87,7 @@ def provider_socket(data_dir: Path) -> Path:
 
 def sockets_of(layout: Layout) -> tuple[Path, ...]:
     """Every socket that an installation may have."""
-    paths = (*layout.processor_sockets, layout.management_socket, layout.admin_socket)
+    paths = (*layout.processor_sockets, *layout.management_sockets, layout.admin_socket)
     return (*map(Path, paths), provider_socket(Path(layout.data_dir)))
 
 

@@ -106,7 +106,7 @@ def build(
         inner=_inner(wishes, place, simulated),
         stop_seconds=(ENVOY_STOP_SECONDS, wishes.drain_seconds + FLUSH_SECONDS, PROVIDER_STOP_SECONDS),
         configure=lambda: envoy.write_bootstrap(bootstrap, settings, place),
-        sockets=(*place.processor_sockets, place.management_socket, *((simulated,) if simulated else ())),
+        sockets=(*place.processor_sockets, *place.management_sockets, *((simulated,) if simulated else ())),
         doors=doors,
         admin_socket=place.admin_socket,
         drain_seconds=wishes.drain_seconds,

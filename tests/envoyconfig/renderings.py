@@ -40,7 +40,7 @@ def layout_in(directory: str, **changes: Any) -> Layout:
     values: dict[str, Any] = {
         "data_dir": directory,
         "processor_sockets": (f"{directory}/processor-0.sock",),
-        "management_socket": f"{directory}/management.sock",
+        "management_sockets": (f"{directory}/management-0.sock",),
         "admin_socket": f"{directory}/admin.sock",
         "certificate": f"{directory}/certificate.pem",
         "private_key": f"{directory}/private-key.pem",
@@ -49,6 +49,7 @@ def layout_in(directory: str, **changes: Any) -> Layout:
     return Layout(**(values | changes))
 
 
+_MANAGERS = tuple(f"{DATA_DIR}/management-{worker}.sock" for worker in range(4))
 _WORKERS = tuple(f"{DATA_DIR}/processor-{worker}.sock" for worker in range(4))
 
 EXAMPLES: dict[str, tuple[Settings, Layout]] = {
@@ -57,7 +58,7 @@ EXAMPLES: dict[str, tuple[Settings, Layout]] = {
     # TLS only, four workers, no client address in the log.
     "workers": (
         settings_for(OPENAI, log_requester_ip=False),
-        layout_in(DATA_DIR, http_port=None, processor_sockets=_WORKERS),
+        layout_in(DATA_DIR, http_port=None, processor_sockets=_WORKERS, management_sockets=_MANAGERS),
     ),
 }
 

@@ -49,7 +49,7 @@ def test_nowhere_is_nowhere(found):
 
 
 def test_the_management_api_is_a_socket(found):
-    assert addresses(found["management"]) == [{"pipe": {"path": "/d/management.sock"}}]
+    assert addresses(found["management"]) == [{"pipe": {"path": "/d/management-0.sock"}}]
 
 
 def test_a_name_is_resolved_and_its_certificate_must_be_its_own(found):

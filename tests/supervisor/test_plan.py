@@ -101,7 +101,7 @@ def test_envoy_comes_last_when_all_that_it_leads_to_listens(tmp_path):
     assert [program.title for program in found.inner] == ["the processor", "the simulated provider"]
     assert [path.rpartition("/")[2] for path in found.sockets] == [
         "processor-0.sock",
-        "management.sock",
+        "management-0.sock",
         "provider.sock",
     ]
 

@@ -1,0 +1,116 @@
+"""The stores that the settings name, opened: SQLite and counters in this process, or PostgreSQL and Redis for many.
+
+What is opened is closed by the exit stack that is handed in. The drivers of the shared stores are an extra of the
+package (`llm-extproc[production]`), so they are imported where they are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+import msgspec
+
+from extproc.errors import ConfigError, SecretUnavailable
+from extproc.holds import Scope
+from extproc.model import SecretRef, UnixMs
+from extproc.policy import limits
+from extproc.secrets import SecretResolver
+from extproc.settings import Layout, Settings
+from extproc.stores.cached import CachedKeys
+from extproc.stores.contract import Health
+from extproc.stores.counters_memory import MemoryCounters
+from extproc.stores.explanations import Explanations, MemoryExplanations, RedisExplanations
+from extproc.stores.guarded_counters import Guard, GuardedCounters
+from extproc.stores.reservations import Reservations
+from extproc.stores.sql import SqlStore
+
+NAMESPACE = "extproc"
+#: Of the clients that are not on the way of an exchange.
+_PATIENT_SECONDS = 5.0
+
+
+class Counting(msgspec.Struct, frozen=True):
+    """Where limits are counted. `forget` tells the caches, of every worker, who has changed; `health` is of the store
+    that counts, `None` where that is this process."""
+
+    reservations: Reservations
+    explanations: Explanations
+    forget: Callable[[Scope], None]
+    health: Health | None = None
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether the counters are in Redis, and so can be shared by several workers."""
+    return settings.redis_url is not None or settings.redis_host is not None
+
+
+async def database(settings: Settings, layout: Layout) -> SqlStore:
+    """PostgreSQL where the configuration names it, else a file of our own."""
+    if settings.database_url is None:
+        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db")
+    return await SqlStore.open(_told(settings.database_url), pool_size=settings.database_pool_size)
+
+
+def counting(
+    settings: Settings,
+    stack: contextlib.AsyncExitStack,
+    store: SqlStore,
+    keys: CachedKeys,
+    now: Callable[[], UnixMs],
+    report: Callable[[str, bool], None],
+) -> Counting:
+    """Counters in this process, or in Redis. `report` hears whether Redis answers."""
+
+    def local() -> MemoryCounters:
+        return MemoryCounters(now)
+
+    if not is_shared(settings):
+        own = Reservations(local(), store, now=now, own_clock=False, local=local, scopes_of=limits.scopes)
+        return Counting(own, MemoryExplanations(), keys.forget)
+    try:
+        from redis import asyncio as aioredis
+
+        from extproc.stores.broadcast import Broadcast
+        from extproc.stores.counters_redis import RedisCounters
+    except ImportError:
+        raise ConfigError("Redis is configured, but its driver is missing: install llm-extproc[production]") from None
+    url = redis_url(settings)
+    counters = RedisCounters(url, namespace=NAMESPACE, deadline_ms=settings.counter_deadline_ms)
+    stack.push_async_callback(counters.close)
+    guard = Guard(deadline_ms=settings.counter_deadline_ms, now=_monotonic_ms, report=report)
+    reservations = Reservations(
+        GuardedCounters(counters, guard), store, now=now, own_clock=True, local=local, scopes_of=limits.scopes
+    )
+    client = aioredis.Redis.from_url(url, socket_connect_timeout=_PATIENT_SECONDS)
+    stack.push_async_callback(client.aclose)
+    broadcast = Broadcast(client, f"{NAMESPACE}:changed", forget=keys.forget, forget_all=keys.forget_all)
+    listening = asyncio.create_task(broadcast.listen_until_cancelled())
+    stack.callback(listening.cancel)
+    explanations = RedisExplanations(client, f"{NAMESPACE}:explained:")
+    return Counting(reservations, explanations, broadcast.tell, counters)
+
+
+def redis_url(settings: Settings) -> str:
+    """The address of Redis, with its password. Raises `ConfigError` for a reference that cannot be resolved."""
+    if settings.redis_url is not None:
+        return _told(settings.redis_url)
+    assert settings.redis_host is not None
+    host = _told(settings.redis_host)
+    port = _told(settings.redis_port) if settings.redis_port is not None else "6379"
+    password = f":{quote(_told(settings.redis_password), safe='')}@" if settings.redis_password is not None else ""
+    return f"redis://{password}{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _told(reference: SecretRef) -> str:
+    try:
+        return SecretResolver().resolve(reference).get_secret_value()
+    except SecretUnavailable as error:
+        raise ConfigError(str(error)) from None
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,78 @@
+"""What one worker changed, every worker forgets: over Redis' publish and subscribe.
+
+A message is the scope of whoever changed. A subscriber that was away may have missed some, so whenever it is connected
+anew it forgets everything; until then answers are at most as old as the cache's time to live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from extproc.holds import Scope
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+#: A subscription that hears nothing for so long asks whether the other side is still there.
+SILENCE_SECONDS = 5.0
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Scope).decode
+
+
+class Broadcast:
+    """`client` is a `redis.asyncio` client; `forget` and `forget_all` are the cache of this worker."""
+
+    def __init__(
+        self, client: Any, channel: str, *, forget: Callable[[Scope], None], forget_all: Callable[[], None]
+    ) -> None:
+        self._client = client
+        self._channel = channel
+        self._forget = forget
+        self._forget_all = forget_all
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def tell(self, scope: Scope) -> None:
+        """Forget here at once, and everywhere soon. Never raises."""
+        self._forget(scope)
+        task = asyncio.create_task(self._publish(scope))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def listen_until_cancelled(self) -> None:
+        """Forget what others changed."""
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:  # noqa: BLE001 - the driver's, the network's: each means "connect again"
+                logger.debug("broadcast_interrupted", extra={"reason": type(error).__name__})
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        async with self._client.pubsub() as subscription:
+            await subscription.subscribe(self._channel)
+            while True:
+                message = await subscription.get_message(timeout=SILENCE_SECONDS)
+                if message is None:
+                    await subscription.ping()
+                elif message["type"] == "subscribe":
+                    self._forget_all()
+                elif message["type"] == "message":
+                    self._heard(message["data"])
+
+    def _heard(self, data: bytes) -> None:
+        try:
+            self._forget(_decode(data))
+        except msgspec.DecodeError:
+            self._forget_all()
+
+    async def _publish(self, scope: Scope) -> None:
+        try:
+            await self._client.publish(self._channel, _encode(scope))
+        except Exception as error:  # noqa: BLE001 - what is not heard is forgotten at the next connection or in time
+            logger.warning("broadcast_failed", extra={"reason": type(error).__name__})
