@@ -71,8 +71,8 @@ class CounterStore(Protocol):
         ...
 
     async def renew(self, asks: Sequence[Ask], now: UnixMs | None = None) -> None:
-        """These exchanges are alive and hold at least these amounts. One that is unknown (a lost store) is opened again,
-        without asking whether there is room, and without counting its request again."""
+        """These exchanges are alive and hold at least these amounts. One that is unknown (a lost store) is opened
+        again, without asking whether there is room, and without counting its request again."""
         ...
 
     async def begin_seed(self, limits: Sequence[Limit], token: str) -> None:

@@ -5,13 +5,12 @@ Redis looks at its own clock where nobody hands it a moment, so the tests begin 
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import msgspec
 import pytest
+from counting import DAY, KEY, NOW, TEAM, budget, places, rpm, tpm
 from running_redis import RunningRedis
 
 from extproc.holds import (
@@ -34,11 +33,6 @@ from extproc.stores.counters import BOOKING_MS, LEASE_MS, CounterStore
 from extproc.stores.counters_memory import MemoryCounters
 from extproc.stores.counters_redis import MOST, RedisCounters
 
-#: The first moment of a step.
-NOW = int(time.time()) * 1000
-DAY = 86_400_000
-KEY, TEAM = Scope("api_key", "digest"), Scope("team", "team")
-
 
 @pytest.fixture(params=["memory", "redis"])
 async def store(request: pytest.FixtureRequest, redis_server: RunningRedis) -> AsyncIterator[CounterStore]:
@@ -48,22 +42,6 @@ async def store(request: pytest.FixtureRequest, redis_server: RunningRedis) -> A
     opened = RedisCounters(redis_server.url, namespace=uuid.uuid4().hex, deadline_ms=10_000)
     yield opened
     await opened.close()
-
-
-def budget(maximum: int, scope: Scope = KEY, **fields: Any) -> Limit:
-    return Limit(scope, Measure.SPEND, Span.WINDOW, maximum, **{"since": NOW, "until": NOW + DAY, **fields})
-
-
-def rpm(maximum: int, scope: Scope = KEY, **fields: Any) -> Limit:
-    return Limit(scope, Measure.REQUESTS, Span.ROLLING, maximum, **fields)
-
-
-def tpm(maximum: int, scope: Scope = KEY, **fields: Any) -> Limit:
-    return Limit(scope, Measure.TOKENS, Span.ROLLING, maximum, **fields)
-
-
-def places(maximum: int, scope: Scope = KEY, **fields: Any) -> Limit:
-    return Limit(scope, Measure.PARALLEL, Span.GAUGE, maximum, **fields)
 
 
 def ask(*limits: Limit, event: str = "", tokens: int = 0, nanos: int = 0, draft: bytes = b"") -> Ask:
