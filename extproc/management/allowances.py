@@ -5,7 +5,7 @@ What a request says of them becomes fields of `Allowance` here, and what we hold
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -119,24 +119,22 @@ def shown(allowance: Allowance) -> dict[str, Any]:
     }
 
 
-def settle_allowance(changes: dict[str, Any], now: UnixMs) -> None:
+def settle_allowance(changes: dict[str, Any], now: UnixMs, zone: tzinfo) -> None:
     """Turn what a request says of an allowance into what `Allowance` holds, in place. Raises `Refused` (400)."""
     for name in _MONEY:
         if (changes.get(name) or 0) < 0:
             raise bad_request(f"{name} cannot be negative.", name)
     if "budget_duration" in changes:
-        changes["budget_reset_at"] = next_reset(changes["budget_duration"], now)
+        length = changes["budget_duration"]
+        changes["budget_reset_at"] = (
+            windows.next_reset(duration(length, "budget_duration"), now, zone) if length else None
+        )
     if budgets := changes.get("model_max_budget"):
         changes["model_max_budget"] = {model: _of_model(budget) for model, budget in budgets.items()}
     if given := changes.get("budget_limits"):
         changes["budget_limits"] = tuple((_checked(window.budget_duration), window.max_budget) for window in given)
     if expiry := changes.get("temp_budget_expiry"):
         changes["temp_budget_expiry"] = _unix_ms(expiry)
-
-
-def next_reset(text: str | None, now: UnixMs) -> UnixMs | None:
-    """When a budget of this duration begins anew."""
-    return windows.next_reset(duration(text, "budget_duration"), now) if text else None
 
 
 def duration(text: str, param: str) -> windows.Duration:

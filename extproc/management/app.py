@@ -6,12 +6,26 @@ from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from extproc import __version__
-from extproc.management import documentation, errors, health, keys, models, spend
+from extproc.management import (
+    budgets,
+    customers,
+    documentation,
+    errors,
+    explain,
+    health,
+    keys,
+    members,
+    models,
+    spend,
+    tags,
+    teams,
+    users,
+)
 from extproc.management.parts import ManagementParts
 from extproc.management.shell import Shell
 
 _DESCRIPTION = """
-LiteLLM's management API for llm-extproc: virtual keys, spend, models and health.
+LiteLLM's management API for llm-extproc: virtual keys, teams, users, customers, budgets, tags, spend and health.
 
 Send the master key, or a virtual key where it may look at itself, as `Authorization: Bearer sk-…`.
 Errors are `{"error": {"message", "type", "param", "code"}}`; a request that does not fit its schema is a 422.
@@ -36,8 +50,17 @@ def create_app(parts: ManagementParts) -> FastAPI:
     for router in (
         keys.administration,
         keys.reading,
+        teams.administration,
+        teams.reading,
+        members.administration,
+        users.administration,
+        users.reading,
+        customers.administration,
+        budgets.administration,
+        tags.administration,
         spend.administration,
         spend.reading,
+        explain.reading,
         models.router,
         health.reading,
     ):

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from extproc.management.allowances import settle_allowance
 from extproc.management.errors import bad_request
-from extproc.model import UnixMs
+from extproc.management.parts import ManagementParts
 
 #: A key and its owners are kept in memory by the data path: what is attached to them stays small.
 MAX_ATTACHED_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ MAX_ATTACHED_BYTES = 64 * 1024
 def changes_of(
     wanted: BaseModel,
     kind: type[msgspec.Struct],
-    now: UnixMs,
+    parts: ManagementParts,
     *,
     renamed: Mapping[str, str] | None = None,
     further: type[BaseModel] | None = None,
@@ -34,7 +34,7 @@ def changes_of(
     names = renamed or {}
     given = {names.get(name, name): getattr(wanted, name) for name in wanted.model_fields_set}
     changes = _known(given, kind)
-    settle_allowance(changes, now)
+    settle_allowance(changes, parts.now(), parts.zone)
     if further is not None:
         kept = wanted.model_dump(mode="json", include={*further.model_fields}, exclude_unset=True)
         if kept:

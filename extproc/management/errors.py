@@ -32,6 +32,10 @@ NOT_YOUR_KEY = Refusal(
     "key",
     "not_your_key",
 )
+NOT_YOURS = Refusal(
+    403, "auth_error", "You are not allowed to see this. A key may ask about its own team and user.", None, "not_yours"
+)
+NOT_A_MEMBER = Refusal(400, "bad_request_error", "User not found in team", "user_id", "not_a_member")
 MASTER_KEY_TAKEN = Refusal(400, "bad_request_error", "This key cannot be used.", "key", "bad_request")
 BODY_TOO_LARGE = Refusal(413, "invalid_request_error", "The request body is too large.", None, "body_too_large")
 BODY_TOO_SLOW = Refusal(408, "invalid_request_error", "The request body did not arrive in time.", None, "body_too_slow")
@@ -65,13 +69,43 @@ def unknown_model(model: str) -> Refusal:
     return Refusal(404, "invalid_request_error", message, "model", "unknown_model")
 
 
+#: By the field that is taken: status, type, the field's name in requests, and the sentence.
+_TAKEN = {
+    "key_alias": (
+        *(400, "bad_request_error", "key_alias"),
+        "Key with alias '{}' already exists. Unique key aliases across all keys are required.",
+    ),
+    "key": (400, "bad_request_error", "key", "Key already exists. Change it with /key/update, or delete it first."),
+    "team_id": (400, "bad_request_error", "team_id", "Team id = {} already exists. Please use a different team id."),
+    "user_id": (409, "bad_request_error", "user_id", "User with id {} already exists"),
+    "user_email": (409, "bad_request_error", "user_email", "User with email {} already exists"),
+    "end_user_id": (
+        *(400, "bad_request", "user_id"),
+        "Customer already exists, passed user_id={}. Please pass a new user_id.",
+    ),
+    "name": (400, "bad_request_error", "name", "Tag {} already exists"),
+    "budget_id": (400, "bad_request_error", "budget_id", "Budget id = {} already exists."),
+    "member": (400, "team_member_already_in_team", "member", "User {} is already in this team."),
+}
+#: What is looked for, its type of error where it is not there, the field that names it, and the sentence.
+_MISSING = {
+    "team": ("not_found_error", "team_id", "Team not found, passed team id: {}."),
+    "user": ("not_found_error", "user_id", "User {} not found"),
+    "end_user": ("not_found", "user_id", "End User Id={} does not exist in db"),
+    "tag": ("not_found_error", "name", "Tag {} not found"),
+}
+
+
 def already_exists(error: AlreadyExists) -> Refusal:
-    """A taken key or alias."""
-    messages = {
-        "key_alias": f"Key with alias '{error.value}' already exists. Unique key aliases across all keys are required.",
-        "key": "Key already exists. Change it with /key/update, or delete it first.",
-    }
-    return Refusal(400, "bad_request_error", messages[error.field], error.field, "already_exists")
+    """A taken name."""
+    status, kind, param, sentence = _TAKEN[error.field]
+    return Refusal(status, kind, sentence.format(error.value), param, "already_exists")
+
+
+def not_found(what: str, name: str) -> Refused:
+    """A `team`, `user`, `end_user` or `tag` that does not exist."""
+    kind, param, sentence = _MISSING[what]
+    return Refused(Refusal(404, kind, sentence.format(name), param, f"{what}_not_found"))
 
 
 def respond(refusal: Refusal) -> Response:

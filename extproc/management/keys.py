@@ -57,7 +57,7 @@ async def generate(parts: Parts, caller: Caller, wanted: Annotated[schemas.Gener
         created_by=caller.user_id,
         updated_at=now,
         updated_by=caller.user_id,
-        **for_new(_changes(wanted, now)),
+        **for_new(_changes(parts, wanted)),
     )
     async with told_of_all(parts, [_scope(digest)]):
         await parts.keys.create(key)
@@ -68,7 +68,7 @@ async def generate(parts: Parts, caller: Caller, wanted: Annotated[schemas.Gener
 async def update(parts: Parts, caller: Caller, wanted: schemas.UpdateKey) -> Any:
     """What is left out stays as it is. The key is named by `key`, or by `key_alias` where there is no `key`."""
     digest = _digest(wanted.key) if wanted.key else await _digest_of_alias(parts, wanted.key_alias or "")
-    changes = _changes(wanted, parts.now())
+    changes = _changes(parts, wanted)
     if not wanted.key:
         changes.pop("alias", None)
     return await _change(parts, caller, digest, changes) | {"key": wanted.key or wanted.key_alias}
@@ -191,11 +191,11 @@ def _usable_digest(raw: str, master_digest: str) -> str:
     return digest
 
 
-def _changes(wanted: schemas.KeyFields, now: UnixMs) -> dict[str, Any]:
+def _changes(parts: ManagementParts, wanted: schemas.KeyFields) -> dict[str, Any]:
     """The fields of `Key` that a request sets."""
-    changes = changes_of(wanted, Key, now, renamed=_RENAMED, further=schemas.FurtherFields)
+    changes = changes_of(wanted, Key, parts, renamed=_RENAMED, further=schemas.FurtherFields)
     if wanted.duration:
-        changes["expires_at"] = None if wanted.duration == "-1" else _expiry(wanted.duration, now)
+        changes["expires_at"] = None if wanted.duration == "-1" else _expiry(wanted.duration, parts.now())
     further = changes.get("fields", {})
     if routes := _KEY_TYPE_ROUTES.get(further.get("key_type") or ""):
         changes["fields"] = {"allowed_routes": [routes], **further}

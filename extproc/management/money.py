@@ -55,3 +55,7 @@ _SCHEMA = WithJsonSchema({"type": "number", "description": "US dollars"})
 Dollars = Annotated[Nanos, BeforeValidator(to_nanos), _SCHEMA]
 #: The same, where a negative one is a wrong type.
 SomeDollars = Annotated[Nanos, BeforeValidator(to_nanos), AfterValidator(_not_negative), _SCHEMA]
+#: The same, kept as the number to show again.
+ShownDollars = Annotated[
+    float, BeforeValidator(to_nanos), AfterValidator(_not_negative), AfterValidator(to_dollars), _SCHEMA
+]

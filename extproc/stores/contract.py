@@ -86,6 +86,10 @@ class KeyAdmin(KeyStore, Protocol):
 
     async def list(self, wanted: KeyFilter, *, page: int, size: int, sort_by: str, descending: bool) -> KeyPage: ...
 
+    async def count_by_user(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """How many keys each of these users has; who has none is not in it."""
+        ...
+
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of rows, and how many there are on all pages."""

@@ -106,6 +106,12 @@ class SqlKeys:
             rows = (await connection.execute(statement)).mappings().all()
         return KeyPage(tuple(to_key(row) for row in rows), total or 0)
 
+    async def count_by_user(self, user_ids: Sequence[str]) -> dict[str, int]:
+        owner = keys.c.user_id
+        statement = select(owner, func.count()).where(owner.in_(user_ids)).group_by(owner)
+        async with self._database.reading() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(statement)).all()}
+
 
 def to_key(row: RowMapping) -> Key:
     """A key from the columns of `COLUMNS`."""

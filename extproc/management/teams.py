@@ -1,0 +1,180 @@
+"""`/team/…`: make, show, change, block, delete and list teams. Their members are in `members.py`.
+
+Only the administrator changes teams. A key sees its own team and those its user is in, and of their keys only its own
+and its user's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import JSONResponse
+from pydantic import ConfigDict, Field
+
+from extproc.holds import Scope
+from extproc.management import team_rows
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.changes import changes_of, for_new
+from extproc.management.documentation import ERRORS
+from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
+from extproc.management.fields import MAX_LIST, Id
+from extproc.management.members import Member, enrol
+from extproc.management.parts import ManagementParts, Parts
+from extproc.management.team_schemas import DeleteTeams, NamedTeam, TeamFields, TeamFurther, UpdateTeam
+from extproc.management.telling import told_of, told_of_all
+from extproc.model import Key, Team
+from extproc.stores.contract import KeyFilter
+
+administration = APIRouter(route_class=AdminRoute, tags=["teams"], responses=ERRORS)
+reading = APIRouter(route_class=AnyKeyRoute, tags=["teams"], responses=ERRORS)
+
+_RENAMED = {"team_alias": "alias"}
+
+
+class NewTeam(TeamFields):
+    """`POST /team/new`. An empty body makes a team without limits."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "team_alias": "engineering",
+                    "models": ["gpt-4o", "claude-sonnet-4"],
+                    "max_budget": 1000.0,
+                    "budget_duration": "30d",
+                    "rpm_limit": 500,
+                    "tpm_limit": 500000,
+                }
+            ]
+        },
+    )
+
+    team_id: Annotated[Id, Field(description="Your own id instead of a random one; without a colon.")] = None
+    members_with_roles: list[Member] = Field(default_factory=list, max_length=MAX_LIST)
+
+
+#: A body that is left out.
+_ANYTHING = NewTeam()
+
+
+@administration.post("/team/new", response_model=team_rows.TeamRow, summary="Make a team")
+async def new(parts: Parts, caller: Caller, wanted: Annotated[NewTeam, Body()] = _ANYTHING) -> Any:
+    """Whoever makes the team becomes its admin, as in LiteLLM."""
+    now, team_id = parts.now(), wanted.team_id or parts.new_id()
+    if ":" in team_id:
+        raise bad_request("A team_id cannot have a colon.", "team_id")
+    changes = for_new(changes_of(wanted, Team, parts, renamed=_RENAMED, further=TeamFurther))
+    team = Team(id=team_id, created_at=now, updated_at=now, **changes)
+    async with told_of_all(parts, [Scope("team", team_id)]):
+        await parts.entities.teams.create(team)
+    members = {member.user_id or member.user_email: member for member in wanted.members_with_roles}
+    if caller.user_id is not None:
+        members.setdefault(caller.user_id, Member(user_id=caller.user_id, role="admin"))
+    await enrol(parts, team, [*members.values()], {})
+    return await team_rows.shown_team(parts, team)
+
+
+@administration.post("/team/update", response_model=team_rows.UpdatedTeam, summary="Change a team")
+async def update(parts: Parts, wanted: UpdateTeam) -> Any:
+    """What is left out stays as it is."""
+    changes = changes_of(wanted, Team, parts, renamed=_RENAMED, further=TeamFurther)
+    return {"team_id": wanted.team_id, "data": await _change(parts, wanted.team_id, changes)}
+
+
+@administration.post("/team/block", response_model=team_rows.TeamRow, summary="Refuse a team's keys from now on")
+async def block(parts: Parts, wanted: NamedTeam) -> Any:
+    """Every worker refuses them at once; exchanges in flight end."""
+    return await _change(parts, wanted.team_id, {"blocked": True})
+
+
+@administration.post("/team/unblock", response_model=team_rows.TeamRow, summary="Admit a blocked team's keys again")
+async def unblock(parts: Parts, wanted: NamedTeam) -> Any:
+    """Keys that are blocked themselves stay blocked."""
+    return await _change(parts, wanted.team_id, {"blocked": False})
+
+
+@administration.post("/team/delete", response_model=team_rows.DeletedTeams, summary="Delete teams with their keys")
+async def delete(parts: Parts, caller: Caller, wanted: DeleteTeams) -> Any:
+    """All of them or, if one is unknown, none. Their keys are refused at once; what they spent stays in the ledger."""
+    async with told_of_all(parts, (Scope("team", team_id) for team_id in wanted.team_ids)):
+        deleted = await parts.entities.teams.delete(
+            wanted.team_ids, deleted_by=caller.user_id or caller.name, now=parts.now()
+        )
+    if not deleted:
+        # LiteLLM's clients know this one in FastAPI's shape.
+        unknown = await _first_unknown(parts, wanted.team_ids)
+        return JSONResponse({"detail": {"error": f"Team not found, passed team_id={unknown}"}}, 404)
+    return {"deleted_teams": wanted.team_ids}
+
+
+@reading.get("/team/info", response_model=team_rows.TeamInfo, summary="Show a team with its members and keys")
+async def info(parts: Parts, caller: Caller, team_id: Annotated[str, Query(max_length=256)]) -> Any:
+    """A virtual key may ask about its own team, and about those that its user is in."""
+    if not is_admin(caller) and not await _is_theirs(parts, caller, team_id):
+        raise Refused(NOT_YOURS)
+    team = await parts.entities.teams.find(team_id)
+    if team is None:
+        raise not_found("team", team_id)
+    [shown] = await team_rows.shown_teams(parts, [team])
+    keys = await team_rows.keys_of(parts, _visible_keys(caller, (team_id,)))
+    return {
+        "team_id": team_id,
+        "team_info": {name: shown[name] for name in team_rows.TeamRow.model_fields},
+        "keys": keys[team_id],
+        "team_memberships": shown["team_memberships"],
+    }
+
+
+@reading.get("/team/list", response_model=list[team_rows.ListedTeam], summary="List teams")
+async def list_teams(
+    parts: Parts,
+    caller: Caller,
+    user_id: Annotated[Id, Query(description="Only teams that this user is in.")] = None,
+    organization_id: Annotated[Id, Query()] = None,
+) -> Any:
+    """The newest first, at most a thousand. A virtual key sees its own team, and those that its user is in."""
+    wanted: dict[str, Any] = {} if organization_id is None else {"organization_id": organization_id}
+    if user_id is not None or not is_admin(caller):
+        wanted["id"] = await _team_ids(parts, caller, user_id)
+    teams = (await parts.entities.teams.list(wanted)).rows
+    keys = await team_rows.keys_of(parts, _visible_keys(caller, tuple(team.id for team in teams)))
+    return [{**team, "keys": keys[team["team_id"]]} for team in await team_rows.shown_teams(parts, teams)]
+
+
+async def _change(parts: ManagementParts, team_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    async with told_of(parts, Scope("team", team_id), changes=changes):
+        team = await parts.entities.teams.update(team_id, {**changes, "updated_at": parts.now()})
+    if team is None:
+        raise not_found("team", team_id)
+    return await team_rows.shown_team(parts, team)
+
+
+async def _first_unknown(parts: ManagementParts, team_ids: list[str]) -> str:
+    found = await parts.entities.teams.list({"id": tuple(team_ids)})
+    known = {team.id for team in found.rows}
+    return next((team_id for team_id in team_ids if team_id not in known), team_ids[0])
+
+
+async def _is_theirs(parts: ManagementParts, caller: Key, team_id: str) -> bool:
+    return caller.team_id == team_id or team_id in await _team_ids(parts, caller, None)
+
+
+async def _team_ids(parts: ManagementParts, caller: Key, user_id: str | None) -> tuple[str, ...]:
+    """The teams of a user, or of the caller; a caller who asks about somebody else gets a 403."""
+    if not is_admin(caller) and user_id not in {None, caller.user_id}:
+        raise Refused(NOT_YOURS)
+    whose = user_id or caller.user_id
+    members = await parts.entities.members.of_users([whose]) if whose else ()
+    own = [caller.team_id] if caller.team_id is not None and user_id is None else []
+    return tuple(dict.fromkeys([*own, *(member.team_id for member in members)]))
+
+
+def _visible_keys(caller: Key, team_ids: tuple[str, ...]) -> KeyFilter:
+    """The administrator sees a team's keys, a user their own among them, a key itself."""
+    if is_admin(caller):
+        return KeyFilter(team_ids=team_ids)
+    if caller.user_id is not None:
+        return KeyFilter(team_ids=team_ids, user_id=caller.user_id)
+    return KeyFilter(team_ids=team_ids, digest=caller.digest)
