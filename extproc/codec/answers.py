@@ -89,6 +89,8 @@ def _varint(number: int) -> bytes:
     """A whole number in groups of seven bits, the lowest first."""
     if number < 0x80:
         return _ONE_BYTE[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     groups = bytearray()
     while number >= 0x80:
         groups.append(number & 0x7F | 0x80)

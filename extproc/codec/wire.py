@@ -59,7 +59,5 @@ def _headers(headers: Any) -> tuple[Header, ...]:
 
 def _attributes(request: Any) -> dict[str, str]:
     """String attributes only; Envoy groups them under the filter's name."""
-    attributes = request.attributes
-    if FILTER not in attributes:
-        return {}
-    return {name: value.string_value for name, value in attributes[FILTER].fields.items()}
+    ours = request.attributes.get(FILTER)
+    return {name: value.string_value for name, value in ours.fields.items()} if ours is not None else {}

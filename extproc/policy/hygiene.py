@@ -3,17 +3,19 @@
 Upstream: the client's credential, everything of ours, and cookies are removed; the provider's credential is set by us,
 and a response that we must read may not be compressed. Downstream: what tells of the operator's account with the
 provider is removed or renamed as LiteLLM renames it (`llm_provider-…`), and what can be known of the exchange is added
-under LiteLLM's names.
+under LiteLLM's names. What hardly differs from one exchange to the next is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
+from itertools import chain
 
 from extproc import __version__
 from extproc.events import Header
 from extproc.holds import ROLLING_MS, Limit, Measure, Span
-from extproc.model import Deployment, Key
+from extproc.model import Deployment, Key, Nanos
 from extproc.policy import refusals
 from extproc.policy.credentials import CREDENTIAL_HEADERS
 from extproc.policy.refusals import Refusal
@@ -28,11 +30,13 @@ _RENAMED = (b"x-ratelimit-", b"x-request-id", b"retry-after-ms")
 #: so that what is set here always finds room: a change that does not fit would end the request as a fault of ours.
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
+#: Sets of headers that are kept. A client's text is in some of them, so there must be an end of them.
+KEPT = 1024
 
 
 def check_headers(headers: Collection[Header]) -> Refusal | None:
     """Refuse more headers than we can work with, and a body that is not what we can read: compressed, or not JSON."""
-    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+    if len(headers) > MAX_HEADERS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         return refusals.HEADERS_TOO_LARGE
     for name, value in headers:
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
@@ -56,25 +60,26 @@ def upstream_headers(
     `credential` is the provider's header, `None` for a provider without one; `upstream` is what selects the route.
     """
     own = credential[0] if credential else b""
-    removed = {name for name, _ in seen if name.startswith(_OURS)}
-    removed.update(CREDENTIAL_HEADERS, _ALWAYS_REMOVED)
-    removed.discard(own)
-    set_headers = [
+    ours = [name for name, _ in seen if name.startswith(_OURS)]
+    removed = _removed_upstream(own, frozenset(ours)) if ours else _removed_upstream(own)
+    set_headers = (
         (b"x-extproc-upstream", upstream.encode()),
         (b"content-type", b"application/json"),
         (b"content-length", str(body_length).encode()),
         (b"accept-encoding", b"identity"),
-    ]
-    if credential:
-        set_headers.append(credential)
-    return tuple(set_headers), tuple(sorted(removed))
+    )
+    return (*set_headers, credential) if credential else set_headers, removed
 
 
 def downstream_headers(
     seen: Iterable[Header], call_id: str, deployment: Deployment, model_group: str, key: Key
 ) -> tuple[tuple[Header, ...], tuple[bytes, ...]]:
     """What to set and what to remove on the way to the client."""
-    set_headers = [*_exchange_headers(call_id, deployment, model_group), *_key_headers(key)]
+    set_headers = [
+        (b"x-litellm-call-id", call_id.encode()),
+        *_deployment_headers(deployment.id, deployment.api_base, model_group),
+        *_key_headers(key.rpm_limit, key.tpm_limit, key.max_budget),
+    ]
     removed = []
     for name, value in seen:
         if name in _ACCOUNT_HEADERS:
@@ -110,24 +115,31 @@ def refusal_headers(call_id: str) -> tuple[Header, ...]:
     return ((b"content-type", b"application/json"), (b"x-litellm-call-id", call_id.encode()))
 
 
-def _exchange_headers(call_id: str, deployment: Deployment, model_group: str) -> tuple[Header, ...]:
+@lru_cache(KEPT)
+def _removed_upstream(own: bytes, ours: frozenset[bytes] = frozenset()) -> tuple[bytes, ...]:
+    """`ours` are names that the client sent; `own` is the header that the provider's credential is in."""
+    return tuple(sorted({*CREDENTIAL_HEADERS, *_ALWAYS_REMOVED, *ours} - {own}))
+
+
+@lru_cache(KEPT)
+def _deployment_headers(model_id: str, api_base: str, model_group: str) -> tuple[Header, ...]:
     return (
-        (b"x-litellm-call-id", call_id.encode()),
-        (b"x-litellm-model-id", deployment.id.encode()),
-        (b"x-litellm-model-api-base", deployment.api_base.encode()),
+        (b"x-litellm-model-id", model_id.encode()),
+        (b"x-litellm-model-api-base", api_base.encode()),
         (b"x-litellm-model-group", printable(model_group)),
         (b"x-litellm-version", f"llm-extproc/{__version__}".encode()),
     )
 
 
-def _key_headers(key: Key) -> Iterable[Header]:
-    """Limits and spend of the key, where they are; absent values are omitted, as in LiteLLM."""
+@lru_cache(KEPT)
+def _key_headers(rpm_limit: int | None, tpm_limit: int | None, max_budget: Nanos | None) -> tuple[Header, ...]:
+    """Limits of the key, where they are; absent values are omitted, as in LiteLLM."""
     values = (
-        (b"x-litellm-key-rpm-limit", key.rpm_limit),
-        (b"x-litellm-key-tpm-limit", key.tpm_limit),
-        (b"x-litellm-key-max-budget", None if key.max_budget is None else refusals.dollars(key.max_budget)),
+        (b"x-litellm-key-rpm-limit", rpm_limit),
+        (b"x-litellm-key-tpm-limit", tpm_limit),
+        (b"x-litellm-key-max-budget", None if max_budget is None else refusals.dollars(max_budget)),
     )
-    return [(name, str(value).encode()) for name, value in values if value is not None]
+    return tuple([(name, str(value).encode()) for name, value in values if value is not None])
 
 
 def printable(text: str) -> bytes:

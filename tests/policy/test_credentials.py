@@ -12,7 +12,7 @@ from extproc.policy import credentials, refusals
 from extproc.policy.credentials import CREDENTIAL_HEADERS, Credential
 
 KEY = "sk-0123456789abcdefghij"
-EXPECTED = Credential(hashlib.sha256(KEY.encode()).hexdigest(), "sk-...ghij")
+EXPECTED = Credential(hashlib.sha256(KEY.encode()).hexdigest())
 
 
 @pytest.mark.parametrize("name", sorted(CREDENTIAL_HEADERS))
@@ -87,7 +87,7 @@ def test_the_master_key_is_known_by_its_digest():
     master = credentials.digest(KEY)
 
     assert credentials.is_master(EXPECTED, master)
-    assert not credentials.is_master(Credential(credentials.digest("sk-other"), ""), master)
+    assert not credentials.is_master(Credential(credentials.digest("sk-other")), master)
 
 
 @given(st.lists(st.tuples(st.sampled_from([*sorted(CREDENTIAL_HEADERS), b"accept"]), st.binary(max_size=64))))
