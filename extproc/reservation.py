@@ -23,7 +23,7 @@ import msgspec
 from extproc.admitted import Admitted
 from extproc.bodies.response import ResponseBody
 from extproc.errors import StoreUnavailable
-from extproc.holds import Amounts, Ask, Full, Granted, Limit, Measure
+from extproc.holds import Amounts, Ask, Full, Granted, Level, Limit, Measure
 from extproc.model import EndUser, Nanos, Tag, UnixMs, Usage
 from extproc.policy import limits, outages, refusals
 from extproc.policy.expectation import Expectations, Expected
@@ -136,11 +136,11 @@ class Reservation:
 
     async def admit(self) -> Refusal | None:
         """Reserve, or say why not."""
-        expected = self._expected()
         deadline = self._rules.now() + self._rules.wait_ms
         pause = FIRST_PAUSE_SECONDS
         while True:
-            answer = await self._ask(expected)
+            # Asked anew each time: whoever was waited for has shown meanwhile how long answers are.
+            answer = await self._ask(self._expected())
             if not isinstance(answer, Full):
                 return answer
             if not self._worth_waiting(answer) or self._rules.now() >= deadline:
@@ -155,6 +155,7 @@ class Reservation:
             full = await self._extend()
             if full is None:
                 continue
+            full = self._without_own(full)
             if output_tokens + STOP_TOKENS <= self._held:
                 break
             if not self._worth_waiting(full) or self._rules.now() >= deadline:
@@ -169,18 +170,23 @@ class Reservation:
     # ------------------------------------------------------------------------------------------------------------------
 
     async def _ask(self, expected: Expected) -> Full | Refusal | None:
-        """Ask for what is expected and, where that is a guess, for what there is instead."""
+        """Ask for what is expected and, where that is a guess, for what there is instead.
+
+        Whoever guesses would be content with the least, so in the end that is what there was no room for.
+        """
         output = expected.tokens
         least = min(output, SMALLEST_SLICE) if self._size.stream or not expected.learned else output
-        for _ in range(_FITTINGS):
+        for fittings_left in range(_FITTINGS, -1, -1):
             answer = await self._reserve(output)
             if not isinstance(answer, Full):
                 return answer
-            fitting = self._fitting(answer, output)
-            if not least <= fitting < output:
-                return answer
-            output = fitting
-        return answer
+            full = answer
+            if output == least:
+                break
+            fitting = self._fitting(full, output)
+            output = fitting if fittings_left > 1 and least <= fitting < output else least
+        asked = limits.asked_of(self._limits[full.position], self._size.amounts(least))
+        return msgspec.structs.replace(full, asked=asked)
 
     async def _reserve(self, output: int) -> Full | Refusal | None:
         amounts = self._size.amounts(output)
@@ -213,7 +219,7 @@ class Reservation:
                 return None
             if size == 1:
                 return answer
-            size = max(1, size // SMALLEST_SLICE)
+            size = max(1, size // 4)
 
     async def _more(self, output_tokens: int) -> Granted | Full | None:
         more, held = self._size.amounts(self._held + output_tokens), self._size.amounts(self._held)
@@ -223,6 +229,12 @@ class Reservation:
         except StoreUnavailable:
             self.alone = True
             return None
+
+    def _without_own(self, full: Full) -> Full:
+        """The same with what this exchange holds as if it were used: it will not be given back."""
+        own = limits.asked_of(self._limits[full.position], self._size.amounts(self._held))
+        level = Level(full.level.settled + own, max(0, full.level.held - own))
+        return msgspec.structs.replace(full, level=level)
 
     def _fitting(self, full: Full, output: int) -> int:
         """The most output tokens for which there is room in the limit that was full."""
