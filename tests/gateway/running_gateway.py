@@ -72,6 +72,15 @@ class Gateway:
         """All that every server so far wrote."""
         return self._log.read_text()
 
+    async def logged(self, text: str) -> str:
+        """The first line that holds `text`, as soon as a server has written it."""
+        async with asyncio.timeout(20):
+            while True:
+                for line in self.log().splitlines():
+                    if text in line:
+                        return line
+                await asyncio.sleep(0.02)
+
     async def start_server(self, *faults: str) -> None:
         """Start the server and wait until it answers through Envoy."""
         arguments = Path(self.layout.admin_socket).parent / "arguments.pickle"

@@ -27,6 +27,7 @@ from gateway.scripted_upstream import (
     resets_before_headers,
     says,
 )
+from gateway.wire import http2, pseudo
 
 
 def asking(model: str, **fields: Any) -> dict[str, Any]:
@@ -51,6 +52,26 @@ async def test_a_client_that_hangs_up_leaves_one_row_of_what_it_saw(gateway, ups
     assert row["prompt_tokens"] > 0
     assert row["completion_tokens"] > 0
     assert row["spend_nanos"] > 0
+    script.open.set()
+
+
+async def test_a_client_that_resets_its_stream_over_http2_leaves_one_row_and_other_streams_alone(
+    gateway, upstream, key
+):
+    script, other = Gate(), Gate()
+    given_up, kept = upstream.plays("reset-by-client", script), upstream.plays("kept-by-client", other)
+    head = [*pseudo(CHAT), ("authorization", f"Bearer {key}"), ("content-type", "application/json")]
+
+    async with http2(gateway) as connection:
+        found = await connection.hang_up(head, json.dumps(asking(given_up, stream=True)).encode(), WORDS[0].encode())
+        other.open.set()
+        whole = await connection.ask(head, [json.dumps(asking(kept, stream=True)).encode()])
+
+    row = await gateway.only_row(found.headers["x-litellm-call-id"])
+    assert outcome(row) == ("success", True, True)
+    assert row["completion_tokens"] > 0
+    assert whole.body.endswith(DONE)
+    assert outcome(await gateway.only_row(whole.headers["x-litellm-call-id"])) == ("success", False, False)
     script.open.set()
 
 
