@@ -70,7 +70,6 @@ class Reservations:
         self._alone: dict[str, CounterStore] = {}
         self._seeding: dict[str, asyncio.Task[None]] = {}
         self._untold: deque[Booking] = deque(maxlen=MAX_UNTOLD)
-        self._adopted: set[str] = set()
 
     # -- what exchanges ask --------------------------------------------------------------------------------------------
 
@@ -114,14 +113,9 @@ class Reservations:
         for receipt in receipts:
             self._alive.pop(receipt.event_id, None)
             used = Amounts(receipt.usage.total_tokens, receipt.spend or 0)
-            scopes = self._scopes_of(receipt)
-            self._untold.append(Booking(receipt.event_id, used, scopes, receipt.event_id in new))
+            self._untold.append(Booking(receipt.event_id, used, self._scopes_of(receipt), receipt.event_id in new))
             if (local := self._alone.pop(receipt.event_id, None)) is not None:
                 await local.booked([self._untold[-1]], self._now())
-            if receipt.event_id in self._adopted:
-                self._adopted.discard(receipt.event_id)
-                if receipt.event_id not in new:
-                    await self._unseed(scopes)
         await self._tell()
 
     async def unseed(self, scope: Scope) -> None:
@@ -208,20 +202,12 @@ class Reservations:
                 self._untold.extendleft(reversed(batch))
                 return
 
-    async def _unseed(self, scopes: Sequence[Scope]) -> None:
-        try:
-            for scope in scopes:
-                await self._counters.unseed(scope)
-        except StoreUnavailable:
-            return
-
     async def _adopt(self, orphan: Orphan, receipts: ReceiptSink) -> None:
         """Book an orphan by what it held, unless it is alive here: then its lease was only late."""
         if orphan.event_id in self._alive:
             return
         receipt = _estimated(orphan, self._now())
         logger.warning("orphan_booked", extra={"event_id": orphan.event_id, "spend_nanos": receipt.spend})
-        self._adopted.add(orphan.event_id)
         await receipts.put(receipt)
 
 

@@ -1,0 +1,278 @@
+"""What happens around a counter store: seeding from the ledger, leases, bookings that were not heard, orphans."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from extproc.errors import StoreUnavailable
+from extproc.holds import Amounts, Ask, Full, Granted, Level, Limit, Measure, Scope, Span
+from extproc.model import Receipt, Usage
+from extproc.policy import limits
+from extproc.stores.counters import BOOKING_MS, LEASE_MS
+from extproc.stores.counters_memory import MemoryCounters
+from extproc.stores.reservations import Reservations
+
+KEY = Scope("api_key", "d")
+BUDGET = Limit(KEY, Measure.SPEND, Span.WINDOW, 1_000, setting="max_budget")
+PLACES = Limit(KEY, Measure.PARALLEL, Span.GAUGE, 2, setting="max_parallel_requests")
+
+
+def receipt(event_id: str, spend: int = 100) -> Receipt:
+    return Receipt(
+        event_id=event_id, call_id="c", key_digest="d", started_at=1, ended_at=2, operation="acompletion", path="/",
+        model_group="m", model="m", model_id="i", provider="openai", api_base="", http_status=200, status="success",
+        stream=True, usage=Usage(input_tokens=10), spend=spend,
+    )  # fmt: skip
+
+
+def ask(event_id: str, nanos: int = 100, tokens: int = 30, *met: Limit) -> Ask:
+    return Ask(event_id, met or (BUDGET,), Amounts(tokens, nanos), msgspec.msgpack.encode(receipt(event_id)))
+
+
+class Ledger:
+    """A small real ledger of one key's spend, and a sink for receipts that books them when told to."""
+
+    accepting = True
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Receipt] = {}
+        self.handed_in: list[Receipt] = []
+        self.reads = 0
+        self.down = False
+        self.while_read: Any = None
+
+    async def settled(self, limit: Limit, now: int) -> Sequence[tuple[int, int]]:
+        if self.down:
+            raise StoreUnavailable("database", "gone")
+        self.reads += 1
+        total = sum(row.spend or 0 for row in self.rows.values())
+        await asyncio.sleep(0)
+        if self.while_read is not None:
+            changing, self.while_read = self.while_read, None
+            await changing()
+        return ((now, total),)
+
+    def put(self, one: Receipt) -> Awaitable[None]:
+        self.handed_in.append(one)
+        return asyncio.sleep(0)
+
+    def record(self, *receipts: Receipt) -> frozenset[str]:
+        new = frozenset(each.event_id for each in receipts if each.event_id not in self.rows)
+        self.rows |= {each.event_id: each for each in receipts if each.event_id in new}
+        return new
+
+
+class Counters(MemoryCounters):
+    """Counters that can be out of reach."""
+
+    down = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"reserve", "settle", "booked", "renew", "extend", "orphans"} and super().__getattribute__("down"):
+            raise StoreUnavailable("counters", "gone")
+        return super().__getattribute__(name)
+
+
+class Process:
+    """One process's reservations over counters and a ledger that others may share. `clock` is the moment of all."""
+
+    moment = 1_000_000
+
+    def __init__(self, shared: Process | None = None) -> None:
+        self.ledger: Ledger = shared.ledger if shared else Ledger()
+        self.counters: Counters = shared.counters if shared else Counters(lambda: Process.moment)
+        self.it = Reservations(
+            self.counters, self.ledger, now=lambda: Process.moment, own_clock=False,
+            local=lambda: MemoryCounters(lambda: Process.moment), scopes_of=limits.scopes,
+        )  # fmt: skip
+
+    async def level(self) -> Level | None:
+        (found,) = await self.counters.levels([BUDGET], Process.moment)
+        return found
+
+    async def finish(self, event_id: str, spend: int = 100) -> None:
+        """The exchange is over: settled, recorded, and told."""
+        await self.it.settle(event_id, Amounts(10, spend))
+        await self.book(event_id, spend)
+
+    async def book(self, event_id: str, spend: int = 100) -> None:
+        one = receipt(event_id, spend)
+        await self.it.booked([one], self.ledger.record(one))
+
+
+@pytest.fixture
+def process() -> Process:
+    Process.moment = 1_000_000
+    return Process()
+
+
+async def test_a_counter_that_nobody_knows_starts_from_the_ledger(process):
+    process.ledger.record(receipt("old", 950))
+
+    full = await process.it.reserve(ask("e1"))
+
+    assert isinstance(full, Full)
+    assert full.level == Level(950, 0)
+
+
+async def test_many_who_ask_at_once_read_the_ledger_once(process):
+    answers = await asyncio.gather(*(process.it.reserve(ask(f"e{number}", 10)) for number in range(20)))
+
+    assert all(isinstance(answer, Granted) for answer in answers)
+    assert process.ledger.reads == 1
+
+
+async def test_a_gauge_needs_no_ledger(process):
+    process.ledger.down = True
+
+    assert isinstance(await process.it.reserve(ask("e1", 0, 0, PLACES)), Granted)
+
+
+async def test_without_the_ledger_an_unknown_counter_cannot_be_reserved_on(process):
+    process.ledger.down = True
+
+    with pytest.raises(StoreUnavailable):
+        await process.it.reserve(ask("e1"))
+
+
+async def test_a_booking_while_the_ledger_is_read_is_neither_lost_nor_counted_twice(process):
+    async def booked_meanwhile() -> None:
+        await process.book("late", 300)
+
+    process.ledger.while_read = booked_meanwhile
+
+    await process.it.reserve(ask("e1"))
+
+    assert await process.level() == Level(300, 100)
+
+
+async def test_what_is_settled_and_booked_is_counted_once(process):
+    await process.it.reserve(ask("e1"))
+    await process.finish("e1", 70)
+    await process.book("e1", 70)
+
+    assert await process.level() == Level(70, 0)
+
+
+async def test_a_settle_that_is_not_heard_is_heard_when_it_is_booked(process):
+    await process.it.reserve(ask("e1"))
+    process.counters.down = True
+    await process.it.settle("e1", Amounts(30, 70))
+    process.counters.down = False
+    await process.book("e1", 70)
+
+    assert await process.level() == Level(70, 0)
+
+
+async def test_a_booking_that_is_not_heard_is_told_again(process):
+    await process.it.reserve(ask("e1"))
+    process.counters.down = True
+    await process.finish("e1", 70)
+    process.counters.down = False
+    await process.it.renew()
+
+    assert await process.level() == Level(70, 0)
+
+
+async def test_the_lease_of_what_is_alive_is_renewed(process):
+    await process.it.reserve(ask("e1"))
+    for _ in range(10):
+        Process.moment += LEASE_MS - 1
+        await process.it.renew()
+
+    assert await process.it.sweep(process.ledger) == 0
+    assert await process.level() == Level(0, 100)
+
+
+async def test_a_store_that_lost_its_memory_learns_again_what_is_held(process):
+    await process.it.reserve(ask("e1"))
+    await process.it.extend("e1", Amounts(5, 50))
+    process.ledger.record(receipt("old", 40))
+    await process.counters.unseed(KEY)
+    process.counters.__init__(lambda: Process.moment)
+    await process.it.renew()
+
+    await process.it.reserve(ask("e2", 10))
+
+    assert await process.level() == Level(40, 160)
+
+
+async def test_what_a_dead_process_held_is_booked_once_by_whoever_notices(process):
+    survivor, other = Process(process), Process(process)
+    await process.it.reserve(ask("e1", 100, 30))
+    await process.it.extend("e1", Amounts(20, 60))
+    Process.moment += LEASE_MS + 1
+
+    swept = await survivor.it.sweep(survivor.ledger) + await other.it.sweep(other.ledger)
+
+    assert swept == 1
+    (orphan,) = survivor.ledger.handed_in
+    assert (orphan.event_id, orphan.spend, orphan.estimated, orphan.cut) == ("e1", 160, True, True)
+    assert (orphan.usage.input_tokens, orphan.usage.output_tokens) == (10, 40)
+    await survivor.it.booked([orphan], survivor.ledger.record(orphan))
+    assert await survivor.level() == Level(160, 0)
+
+
+async def test_an_exchange_that_was_settled_but_never_booked_is_booked_by_what_it_used(process):
+    survivor = Process(process)
+    await process.it.reserve(ask("e1"))
+    await process.it.settle("e1", Amounts(30, 70))
+    Process.moment += BOOKING_MS + 1
+
+    await survivor.it.sweep(survivor.ledger)
+
+    assert [orphan.spend for orphan in survivor.ledger.handed_in] == [70]
+
+
+async def test_an_orphan_whose_worker_had_booked_it_after_all_counts_what_the_ledger_says(process):
+    """The worker died between booking and telling; the estimate must not stand beside the truth."""
+    survivor = Process(process)
+    await process.it.reserve(ask("e1", 500))
+    process.ledger.record(receipt("e1", 70))
+    Process.moment += LEASE_MS + 1
+    await survivor.it.sweep(survivor.ledger)
+    (orphan,) = survivor.ledger.handed_in
+    await survivor.it.booked([orphan], survivor.ledger.record(orphan))
+
+    await survivor.it.reserve(ask("e2", 10))
+
+    assert await survivor.level() == Level(70, 10)
+
+
+async def test_during_an_outage_this_process_counts_from_the_ledger(process):
+    process.ledger.record(receipt("old", 850))
+    process.counters.down = True
+
+    first = await process.it.reserve_alone(ask("e1"))
+    second = await process.it.reserve_alone(ask("e2"))
+
+    assert isinstance(first, Granted)
+    assert isinstance(second, Full)
+
+
+async def test_what_was_counted_alone_is_known_to_all_when_the_store_is_back(process):
+    await process.it.reserve(ask("before", 10))
+    process.counters.down = True
+    await process.it.reserve_alone(ask("e1"))
+    await process.finish("e1", 90)
+    process.counters.down = False
+    await process.it.renew()
+
+    await process.it.reserve(ask("e2", 10))
+
+    assert await process.level() == Level(90, 20)
+
+
+async def test_a_new_outage_counts_anew(process):
+    process.counters.down = True
+    await process.it.reserve_alone(ask("e1", 600))
+    process.counters.down = False
+    await process.it.reserve(ask("between", 10))
+    process.counters.down = True
+
+    assert isinstance(await process.it.reserve_alone(ask("e2", 600)), Granted)
