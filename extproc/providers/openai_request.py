@@ -92,7 +92,7 @@ def read_facts(document: Document, path: str, texts: tuple[str, ...]) -> Request
             "Call `/v1/models` to view available models for your key.",
             param="model",
         )
-    fields = {name: _field(name, document[name]) for name in _FIELDS.keys() & document.keys()}
+    fields = {name: _field(name, raw) for name, raw in document.items() if name in _FIELDS}
     metadata = (fields.get("metadata") or {}) | (fields.get("litellm_metadata") or {})
     return RequestFacts(
         model=_printable(fields["model"]),

@@ -1,7 +1,8 @@
 """What the responses of OpenAI's three APIs have in common: usage, identity, and the text for an estimate.
 
-A payload is taken apart once at its top level, its parts then each for itself, so that an odd `choices` never costs us
-the `usage` beside it. Nothing raises: what is not understood is as if it were absent, and the exchange is estimated.
+A payload that is as it should be is read in one go. Any other is taken apart at its top level and its parts each for
+itself, so that an odd `choices` never costs us the `usage` beside it. Nothing raises: what is not understood is as if
+it were absent, and the exchange is estimated.
 
 The rows of usage follow genai-prices' extractors. Two of its subtleties are kept: the counts are inclusive, and a
 provider that leaves reasoning tokens out of `completion_tokens` (xAI, Perplexity) shows it by its total.
@@ -55,16 +56,26 @@ class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
     audio_tokens: Tokens | None = None
 
 
-class _Usage(msgspec.Struct, frozen=True, gc=False):
+class _Counts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     prompt_tokens: Tokens
     completion_tokens: Tokens | None = None
     total_tokens: Tokens | None = None
-    prompt_tokens_details: Raw = _ABSENT
-    completion_tokens_details: Raw = _ABSENT
     #: DeepSeek's name for cached input, beside its newer details.
     prompt_cache_hit_tokens: Tokens | None = None
     #: Perplexity's place for reasoning.
     reasoning_tokens: Tokens | None = None
+
+
+class _Usage(_Counts, frozen=True, gc=False, kw_only=True):
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _OddUsage(_Counts, frozen=True, gc=False, kw_only=True):
+    """Counts beside details that may be anything."""
+
+    prompt_tokens_details: Raw = _ABSENT
+    completion_tokens_details: Raw = _ABSENT
 
 
 class _Function(msgspec.Struct, frozen=True, gc=False):
@@ -95,8 +106,19 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
 
 
+class _Whole(msgspec.Struct, frozen=True, gc=False):
+    """A payload all of whose parts are as they should be."""
+
+    id: Any = None
+    model: Any = None
+    usage: _Usage | None = None
+    choices: list[Choice] | None = None
+
+
+_NO_INPUTS, _NO_OUTPUTS = _InputDetails(), _OutputDetails()
+_wholes = msgspec.json.Decoder(_Whole)
 _payloads = msgspec.json.Decoder(Payload)
-_usages = msgspec.json.Decoder(_Usage | None)
+_odd_usages = msgspec.json.Decoder(_OddUsage | None)
 _input_details = msgspec.json.Decoder(_InputDetails | None)
 _output_details = msgspec.json.Decoder(_OutputDetails | None)
 _choices = msgspec.json.Decoder(list[Choice] | None)
@@ -106,17 +128,37 @@ def read(payload: bytes, *, completion_tokens: bool) -> Reading:
     """Read a plain response or the data of one event. `completion_tokens` says whether usage must count them."""
     if payload == DONE:
         return _FINISHED
-    top = _decoded(_payloads, payload)
-    if top is None:
+    whole = _decoded(_wholes, payload) or _from_parts(payload)
+    if whole is None:
         return _NOTHING
-    usage = _usage(top.usage, completion_tokens=completion_tokens)
-    choices = _decoded(_choices, top.choices)
+    usage = _counted(whole.usage, completion_tokens=completion_tokens)
+    choices = whole.choices
     return Reading(
-        response_id=_name(top.id),
-        model=_name(top.model),
+        response_id=_name(whole.id),
+        model=_name(whole.model),
         usage=usage,
         usage_only=usage is not None and choices == [],
-        text="".join(_text(choice) for choice in choices or ()),
+        text="".join([_text(choice) for choice in choices]) if choices else "",
+    )
+
+
+def _from_parts(payload: bytes) -> _Whole | None:
+    """What can be understood of an odd payload."""
+    top = _decoded(_payloads, payload)
+    if top is None:
+        return None
+    return _Whole(top.id, top.model, _usage_from_parts(top.usage), _decoded(_choices, top.choices))
+
+
+def _usage_from_parts(raw: Raw) -> _Usage | None:
+    told = _decoded(_odd_usages, raw)
+    if told is None:
+        return None
+    counts = {name: getattr(told, name) for name in _Counts.__struct_fields__}
+    return _Usage(
+        **counts,
+        prompt_tokens_details=_decoded(_input_details, told.prompt_tokens_details),
+        completion_tokens_details=_decoded(_output_details, told.completion_tokens_details),
     )
 
 
@@ -132,13 +174,10 @@ def _name(value: object) -> str:
     return value if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH else ""
 
 
-def _usage(raw: Raw, *, completion_tokens: bool) -> Usage | None:
-    told = _decoded(_usages, raw)
+def _counted(told: _Usage | None, *, completion_tokens: bool) -> Usage | None:
     if told is None or (completion_tokens and told.completion_tokens is None):
         return None
-    inputs = _decoded(_input_details, told.prompt_tokens_details) or _InputDetails()
-    outputs = _decoded(_output_details, told.completion_tokens_details) or _OutputDetails()
-    return _inclusive(told, inputs, outputs)
+    return _inclusive(told, told.prompt_tokens_details or _NO_INPUTS, told.completion_tokens_details or _NO_OUTPUTS)
 
 
 def _inclusive(told: _Usage, inputs: _InputDetails, outputs: _OutputDetails) -> Usage:
@@ -168,6 +207,8 @@ def _text(choice: Choice) -> str:
     if message is None:
         return choice.text or ""
     said = (message.content, message.refusal, message.reasoning_content or message.reasoning)
+    text = "".join([part for part in said if isinstance(part, str)])
+    if message.function_call is None and not message.tool_calls:
+        return text
     calls = [message.function_call, *(call.function for call in message.tool_calls or ())]
-    called = ((call.name or "") + (call.arguments or "") for call in calls if call is not None)
-    return "".join(part for part in said if isinstance(part, str)) + "".join(called)
+    return text + "".join((call.name or "") + (call.arguments or "") for call in calls if call is not None)

@@ -121,6 +121,26 @@ def test_reasoning_that_the_total_shows_to_be_outside_is_added(total, output, re
     assert told == Usage(input_tokens=10, output_tokens=output, reasoning_tokens=reasoning)
 
 
+counts = st.one_of(st.none(), st.integers(0, 50))
+details = st.one_of(st.none(), st.fixed_dictionaries({}, optional={"cached_tokens": counts, "audio_tokens": counts}))
+usages = st.fixed_dictionaries(
+    {"prompt_tokens": st.integers(0, 50), "completion_tokens": counts},
+    optional={"total_tokens": counts, "prompt_tokens_details": details, "completion_tokens_details": details},
+)
+
+
+@given(usages, st.lists(st.fixed_dictionaries({}, optional={"text": st.text()}), max_size=3))
+def test_a_payload_reads_the_same_in_one_go_and_beside_an_odd_neighbour(usage, choices):
+    whole = openai_response.read(
+        json.dumps({"id": "i", "usage": usage, "choices": choices}).encode(), completion_tokens=True
+    )
+    beside_odd_choices = json.dumps({"id": "i", "usage": usage, "choices": "odd"}).encode()
+    beside_odd_usage = json.dumps({"id": "i", "usage": "odd", "choices": choices}).encode()
+
+    assert openai_response.read(beside_odd_choices, completion_tokens=True).usage == whole.usage
+    assert openai_response.read(beside_odd_usage, completion_tokens=True).text == whole.text
+
+
 @given(*[st.integers(0, 1000)] * 7)
 def test_parts_never_exceed_their_whole(prompt, completion, total, cached, audio, reasoning, spoken):
     told = usage_of(
