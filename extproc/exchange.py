@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Any
 
 from extproc import admission
@@ -51,8 +51,8 @@ from extproc.reservation import Reservation
 __all__ = ["Exchange", "Phase", "Surroundings"]
 
 
-class Phase(Enum):
-    """How far an exchange has come."""
+class Phase(IntEnum):
+    """How far an exchange has come. Numbers, because a phase is looked up for each message and others hash slowly."""
 
     OPEN = auto()
     AUTHENTICATED = auto()
@@ -87,19 +87,19 @@ class Exchange:
     @property
     def decided(self) -> bool:
         """Whether a clean close of the RPC is safe: before a verdict it would let the request pass."""
-        return self.phase not in {Phase.OPEN, Phase.AUTHENTICATED}
+        return self.phase > Phase.AUTHENTICATED
 
     @property
     def over(self) -> bool:
         """Whether Envoy has nothing more to ask."""
         return self.phase is Phase.OVER
 
-    async def receive(self, event: Event) -> Reply:
+    def receive(self, event: Event) -> Awaitable[Reply]:
         """The reply to one event. Raises `ProtocolError` where the phase does not allow the event."""
         step = _STEPS.get((self.phase, type(event)))
         if step is None:
             raise ProtocolError(f"{type(event).__name__} while {self.phase.name}")
-        return await step(self, event)
+        return step(self, event)
 
     def close(self) -> Outcome:
         """The exchange is over, completely or not. Synchronous, so that it works in a cancelled task."""

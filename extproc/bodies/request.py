@@ -25,10 +25,9 @@ class Prompt(msgspec.Struct):
     @classmethod
     def of(cls, facts: RequestFacts) -> Prompt:
         """`facts.texts` may be views into the whole body: what is kept is copied."""
-        size = sum(memoryview(text).nbytes for text in facts.texts)
-        if size > KEPT_PROMPT_BYTES:
+        if sum([memoryview(text).nbytes for text in facts.texts]) > KEPT_PROMPT_BYTES:
             return cls((), tokens.count_prompt(bytes(text) for text in facts.texts))
-        return cls(tuple(text.copy() for text in facts.texts))
+        return cls(tuple([text.copy() for text in facts.texts]))
 
     def tokens(self) -> int:
         if self.counted is None:
@@ -56,4 +55,5 @@ def read(api: Api, body: bytes, path_model: str | None) -> RequestBody:
     if path_model is not None:
         parsed["model"] = msgspec.Raw(msgspec.json.encode(path_model))
     facts = api.read_request(parsed)
-    return RequestBody(api, parsed, facts, Prompt.of(facts))
+    # Facts live as long as the exchange, and a view into the body would keep all of it that long.
+    return RequestBody(api, parsed, msgspec.structs.replace(facts, texts=()), Prompt.of(facts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -61,3 +62,15 @@ def test_a_large_prompt_is_counted_at_once_and_not_kept():
 def test_a_body_that_is_no_object_is_malformed():
     with pytest.raises(MalformedBody, match="Invalid JSON payload"):
         request.read(openai_chat, b"[]", None)
+
+
+def test_what_outlives_the_request_does_not_keep_its_body():
+    sent = body(n=2)
+    before = sys.getrefcount(sent)
+
+    read = request.read(openai_chat, sent, None)
+    outliving = (read.facts, read.prompt)
+    del read
+
+    assert sys.getrefcount(sent) == before
+    assert outliving[1].tokens() > 0
