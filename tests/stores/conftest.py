@@ -1,11 +1,43 @@
-"""What tests of stores share: one Redis for all of them, each in a namespace of its own."""
+"""What tests of stores share: a store in each kind of database, and a Redis where each has a namespace of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
+from running_postgres import bare_database, fresh_database
 from running_redis import RunningRedis, running_redis
+
+from extproc.stores.sql import SqlStore
+
+Databases = dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[str]]]
+
+
+@contextlib.asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[str]:
+    yield f"sqlite+aiosqlite:///{folder}/extproc.db"
+
+
+#: The URL of each kind of database, without rows.
+EMPTY: Databases = {"sqlite": sqlite, "postgresql": lambda _: fresh_database()}
+#: The URL of each kind of database, without tables.
+BARE: Databases = {"sqlite": sqlite, "postgresql": lambda _: bare_database()}
+
+
+@pytest.fixture(params=EMPTY)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlStore]:
+    async with EMPTY[request.param](tmp_path) as url:
+        opened = await SqlStore.open(url)
+        yield opened
+        await opened.close()
+
+
+@pytest.fixture(params=BARE)
+async def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    async with BARE[request.param](tmp_path) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import uuid
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from running_postgres import fresh_database
+from stores.samples import NOW, fresh, key, receipt
 
 from extproc.errors import AlreadyExists
 from extproc.model import MASTER_KEY_DIGEST, Key, Receipt, Role, Usage
 from extproc.stores.contract import KeyFilter, SpendFilter
-from extproc.stores.sql import SqlStore
 
 DAY = 86_400_000
-NOW = 1_763_900_000_000
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@contextlib.asynccontextmanager
-async def sqlite(folder: Path) -> AsyncIterator[str]:
-    yield f"sqlite+aiosqlite:///{folder}/extproc.db"
-
-
-#: The URL of each kind of database, empty.
-IMPLEMENTATIONS: dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[str]]] = {
-    "sqlite": sqlite,
-    "postgresql": lambda _: fresh_database(),
-}
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlStore]:
-    async with IMPLEMENTATIONS[request.param](tmp_path) as url:
-        opened = await SqlStore.open(url)
-        yield opened
-        await opened.close()
-
-
-def fresh(prefix: str) -> str:
-    return f"{prefix}-{uuid.uuid4().hex}"
-
-
-def key(**fields: Any) -> Key:
-    return Key(**{"digest": fresh("digest"), "name": "sk-...abcd", "created_at": NOW, "updated_at": NOW, **fields})
-
-
-def receipt(**fields: Any) -> Receipt:
-    plain = {
-        "event_id": fresh("event"), "call_id": fresh("call"), "key_digest": "digest", "started_at": NOW,
-        "ended_at": NOW + 5, "operation": "acompletion", "path": "/v1/chat/completions", "model_group": "gpt-4o",
-        "model": "gpt-4o-2024-08-06", "model_id": "id", "provider": "openai", "api_base": "https://api.openai.com/v1",
-        "http_status": 200, "status": "success", "stream": False, "usage": Usage(input_tokens=3, output_tokens=4),
-        "spend": 7,
-    }  # fmt: skip
-    return Receipt(**{**plain, **fields})
 
 
 FULL = key(
