@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from extproc.holds import Amounts, Limit, Measure, Scope, Span
+from extproc.holds import Amounts, Ask, Booking, Granted, Level, Limit, Measure, Scope, Span
 from extproc.stores.counters import CounterStore
 from extproc.stores.counters_memory import MemoryCounters
 from extproc.stores.counters_redis import RedisCounters
@@ -43,6 +44,37 @@ def tpm(maximum: int, scope: Scope = KEY, **fields: Any) -> Limit:
 
 def places(maximum: int, scope: Scope = KEY, **fields: Any) -> Limit:
     return Limit(scope, Measure.PARALLEL, Span.GAUGE, maximum, **fields)
+
+
+def ask(*limits: Limit, event: str = "", tokens: int = 0, nanos: int = 0, draft: bytes = b"") -> Ask:
+    return Ask(event or uuid.uuid4().hex, limits, Amounts(tokens, nanos), draft)
+
+
+def booking(
+    event: str, tokens: int = 0, nanos: int = 0, *, scopes: Sequence[Scope] = (KEY,), new: bool = True
+) -> Booking:
+    return Booking(event, Amounts(tokens, nanos), tuple(scopes), new)
+
+
+async def seed(store: CounterStore, *limits: Limit, settled: int = 0, now: int = NOW) -> None:
+    """The ledger says so much of each."""
+    for limit in limits:
+        if limit.span is not Span.GAUGE:
+            token = uuid.uuid4().hex
+            await store.begin_seed([limit], token)
+            assert await store.finish_seed(limit, token, [(now, settled)], now)
+
+
+async def level(store: CounterStore, limit: Limit, now: int = NOW) -> Level | None:
+    (found,) = await store.levels([limit], now)
+    return found
+
+
+async def settled(store: CounterStore, *limits: Limit, used: int, now: int = NOW) -> None:
+    """An exchange has used so much."""
+    one = ask(*limits)
+    assert isinstance(await store.reserve(one, now), Granted)
+    await store.settle(one.event_id, Amounts(used, used), now)
 
 
 def share(limit: Limit, of: Amounts) -> int:

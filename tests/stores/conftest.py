@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from counting import NOW
 from running_postgres import bare_database, fresh_database
 from running_redis import RunningRedis, running_redis
 
+from extproc.stores.counters import CounterStore
+from extproc.stores.counters_memory import MemoryCounters
+from extproc.stores.counters_redis import RedisCounters
 from extproc.stores.sql import SqlStore
 
 Databases = dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[str]]]
@@ -44,3 +49,14 @@ async def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 def redis_server() -> Iterator[RunningRedis]:
     with running_redis() as server:
         yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def counters(request: pytest.FixtureRequest, redis_server: RunningRedis) -> AsyncIterator[CounterStore]:
+    """An empty counter store of each kind."""
+    if request.param == "memory":
+        yield MemoryCounters(lambda: NOW)
+        return
+    opened = RedisCounters(redis_server.url, namespace=uuid.uuid4().hex, deadline_ms=10_000)
+    yield opened
+    await opened.close()

@@ -26,8 +26,10 @@ LIMITS = (budget(99), budget(99, TEAM, since=0, until=None), rpm(99), tpm(99), p
 @contextlib.asynccontextmanager
 async def opened(server: RunningRedis, **options: object) -> AsyncIterator[RedisCounters]:
     store = RedisCounters(server.url, **{"namespace": uuid.uuid4().hex, "deadline_ms": 10_000, **options})  # type: ignore[arg-type]
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.fixture
@@ -245,7 +247,7 @@ class TestOutages:
     async def test_an_error_of_redis_is_an_outage_by_its_name(self, own_server):
         own_server.client.config_set("maxmemory", 1)
         async with opened(own_server) as store:
-            with pytest.raises(StoreUnavailable, match=r"^counters: \w+Error OOM$"):
+            with pytest.raises(StoreUnavailable, match=r"^counters: (OutOfMemoryError|ResponseError OOM)$"):
                 await store.reserve(Ask("event", (places(1),), Amounts()))
 
     async def test_an_outage_quotes_nothing(self, redis_server):
