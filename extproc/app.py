@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import uvicorn
 from pydantic import SecretStr
 
@@ -37,6 +38,7 @@ from extproc.providers import registry
 from extproc.reservation import Rules
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
+from extproc.stores import leftovers
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
 from extproc.stores.explanations import Explained
@@ -46,6 +48,7 @@ from extproc.stores.recorder import Recorder
 from extproc.stores.sql import SqlStore
 from extproc.telemetry.logs import log_exchange
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.workers import WorkersMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +66,10 @@ def event_id(moment: UnixMs) -> str:
 
 
 async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, worker: int = 0) -> None:
-    """Serve until told to stop. Raises `ConfigError` for what the operator must mend, before any socket exists."""
+    """Serve as this worker of the layout's until told to stop.
+
+    Raises `ConfigError` for what the operator must mend, before any socket exists.
+    """
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
         store = await opening.database(settings, layout)
@@ -73,8 +79,12 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
         metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
         counting = opening.counting(settings, stack, store, keys, now, metrics.store_up)
-        outbox = Outbox(Path(layout.data_dir) / "outbox" / str(worker))
-        recorder = Recorder(outbox, store, now, counting.reservations.booked)
+        outboxes = Path(layout.data_dir) / "outbox"
+
+        def recorder_of(folder: Path) -> Recorder:
+            return Recorder(Outbox(folder), store, now, counting.reservations.booked)
+
+        recorder = recorder_of(outboxes / str(worker))
         stack.push_async_callback(recorder.close)
         metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
         master_digest = credentials.digest(master_key.get_secret_value())
@@ -83,9 +93,13 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             counting.reservations.renew_until_cancelled(),
             counting.reservations.sweep_until_cancelled(recorder),
             asyncio.to_thread(tokens.preload),
+            *([leftovers.ship(outboxes, layout.workers, recorder_of)] if worker == 0 else []),
         ):
             await stack.enter_async_context(_running(work))
         parts = _parts(settings, store, counting, master_digest, metrics)
+        if layout.workers > 1:
+            everybody = WorkersMetrics(worker, layout.management_sockets, metrics.render)
+            parts = msgspec.structs.replace(parts, all_metrics=everybody.render)
         await stack.enter_async_context(_management(parts, layout.management_sockets[worker]))
         surroundings = _surroundings(settings, keys, recorder, counting, master_digest)
         processor = server.Processor(surroundings, _reporter(metrics, settings, counting))

@@ -43,11 +43,6 @@ class Counting(msgspec.Struct, frozen=True):
     health: Health | None = None
 
 
-def is_shared(settings: Settings) -> bool:
-    """Whether the counters are in Redis, and so can be shared by several workers."""
-    return settings.redis_url is not None or settings.redis_host is not None
-
-
 async def database(settings: Settings, layout: Layout) -> SqlStore:
     """PostgreSQL where the configuration names it, else a file of our own."""
     if settings.database_url is None:
@@ -68,7 +63,7 @@ def counting(
     def local() -> MemoryCounters:
         return MemoryCounters(now)
 
-    if not is_shared(settings):
+    if not settings.counters_are_shared:
         own = Reservations(local(), store, now=now, own_clock=False, local=local, scopes_of=limits.scopes)
         return Counting(own, MemoryExplanations(), keys.forget)
     try:

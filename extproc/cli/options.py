@@ -40,6 +40,16 @@ DrainSeconds = Annotated[
         help="How long requests in flight may take to end at a stop.",
     ),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=64,
+        metavar="N",
+        help="Processes that share the load. More than one needs PostgreSQL and Redis.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 #: Of a child of `up`: when its stdin ends, the supervisor is gone.
 UntilStdinEnds = Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)]

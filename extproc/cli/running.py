@@ -26,6 +26,7 @@ from extproc.cli.options import (
     TlsCert,
     TlsKey,
     UntilStdinEnds,
+    Workers,
 )
 from extproc.errors import ConfigError
 
@@ -60,6 +61,7 @@ def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     ] = None,
     strict: Strict = False,
     drain_seconds: DrainSeconds = 30,
+    workers: Workers = 1,
 ) -> None:
     """Run everything in the foreground: Envoy, the processor and the management API.
 
@@ -80,38 +82,48 @@ def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         drain_seconds=drain_seconds,
         envoy_concurrency=envoy_concurrency,
         tls=_pair(tls_cert, tls_key),
+        workers=workers,
     )
     raise typer.Exit(run(wishes, _show, _say, Screen(_tell) if sys.stderr.isatty() else None))
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     config: Config = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     strict: Strict = False,
     drain_seconds: DrainSeconds = 30,
+    workers: Workers = 1,
+    worker: Annotated[
+        int, typer.Option("--worker", min=0, max=63, metavar="I", help="Which of the workers this is, from 0 on.")
+    ] = 0,
     simulated_provider: Annotated[str | None, typer.Option("--simulated-provider", hidden=True)] = None,
     until_stdin_ends: UntilStdinEnds = False,
 ) -> None:
     """Run the processor and the management API, for an Envoy that somebody else runs.
 
     They listen on Unix sockets below the data directory; "extproc render envoy" prints a bootstrap that leads to them.
+    Of several workers each is a process of its own: --workers 3 --worker 0, then 1, then 2.
     """
     from extproc import settings
     from extproc.settings import demo
+    from extproc.settings import workers as sharing
     from extproc.supervisor import launch, layout
 
     if until_stdin_ends:
         launch.end_with_lifeline()
     os.umask(0o077)
+    if worker >= workers:
+        raise ConfigError(f"--worker {worker} is none of {workers}: they are counted from 0")
     loaded = settings.load(config, strict=strict)
+    sharing.check(loaded, workers)
     if simulated_provider:
         loaded = demo.with_simulated_provider(loaded, simulated_provider)
-    place = layout.build(loaded, data_dir, layout.Ports(), drain_seconds=drain_seconds)
-    _serve(loaded, place, wait_seconds=drain_seconds + LEAVING_SECONDS if until_stdin_ends else 0)
+    place = layout.build(loaded, data_dir, layout.Ports(), drain_seconds=drain_seconds, workers=workers)
+    _serve(loaded, place, worker, wait_seconds=drain_seconds + LEAVING_SECONDS if until_stdin_ends else 0)
 
 
-def _serve(settings: Settings, place: Layout, *, wait_seconds: int) -> None:
-    """Serve as the only processor of the data directory; a child of `up` waits for the one before it to leave."""
+def _serve(settings: Settings, place: Layout, worker: int, *, wait_seconds: int) -> None:
+    """Serve as the only such worker of the data directory; a child of `up` waits for the one before it to leave."""
     import uvloop
 
     app = _loaded_for_good()
@@ -120,16 +132,16 @@ def _serve(settings: Settings, place: Layout, *, wait_seconds: int) -> None:
 
     layout.prepare(place)
     owned = lock.held(
-        Path(place.data_dir) / "processor.lock",
+        Path(place.data_dir) / f"processor-{worker}.lock",
         owner="another extproc serve",
         wait_seconds=wait_seconds,
         on_wait=lambda: _say("waiting for an earlier processor to leave the data directory") if wait_seconds else None,
     )
-    with owned, contextlib.closing(logs.configure()):
+    with owned, contextlib.closing(logs.configure(worker=worker if place.workers > 1 else None)):
         key = master_key.resolve(settings.master_key, Path(place.data_dir))
         master_key.announce(key, _show, _say)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(app.serve(settings, place, key.value))
+            runner.run(app.serve(settings, place, key.value, worker=worker))
 
 
 def _loaded_for_good() -> ModuleType:

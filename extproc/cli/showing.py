@@ -23,6 +23,7 @@ from extproc.cli.options import (
     HttpsAddress,
     HttpsPort,
     Strict,
+    Workers,
 )
 
 if TYPE_CHECKING:
@@ -66,13 +67,14 @@ def check_config(
         raise typer.Exit(UNAVAILABLE_CODE)
 
 
-def render_envoy(
+def render_envoy(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     config: Config = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     http_port: HttpPort = 4000,
     https_port: HttpsPort = 8443,
     https_address: HttpsAddress = EVERYWHERE,
     strict: Strict = False,
+    workers: Workers = 1,
     output: Annotated[Format, typer.Option("--format", help="The form of the bootstrap.")] = Format.YAML,
 ) -> None:
     """Print Envoy's bootstrap, to read it or to run it elsewhere. Nothing is made or changed."""
@@ -83,7 +85,7 @@ def render_envoy(
 
     loaded = settings.load(config, strict=strict)
     ports = layout.Ports(http=http_port, https=https_port, https_address=https_address)
-    bootstrap = envoyconfig.render(loaded, layout.build(loaded, data_dir, ports))
+    bootstrap = envoyconfig.render(loaded, layout.build(loaded, data_dir, ports, workers=workers))
     text = json.dumps(bootstrap, indent=2) if output is Format.JSON else yaml.safe_dump(bootstrap, sort_keys=False)
     typer.echo(text.rstrip("\n"))
 

@@ -88,9 +88,16 @@ async def deployments(parts: Parts, caller: Caller) -> Any:
     },
 )
 async def metrics(request: Request, parts: Parts) -> Response:
-    """Any valid key, unless `require_auth_for_metrics_endpoint` is false."""
+    """Of all workers. Any valid key, unless `require_auth_for_metrics_endpoint` is false."""
     if parts.settings.require_auth_for_metrics_endpoint:
         await authenticate(request)
+    text = parts.metrics() if parts.all_metrics is None else await parts.all_metrics()
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+@public.get("/metrics/worker", include_in_schema=False)
+async def metrics_of_this_worker(parts: Parts) -> Response:
+    """For the other workers, which share the socket's owner; Envoy has no route to it (`telemetry.workers`)."""
     return Response(parts.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 

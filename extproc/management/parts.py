@@ -33,7 +33,8 @@ async def no_counters(_: Scope) -> None:
 
 
 class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
-    """`master_digest` is the digest of the master key; `metrics` gives the Prometheus text.
+    """`master_digest` is the digest of the master key; `metrics` gives this process's Prometheus text, and
+    `all_metrics` that of all workers, where there are several.
 
     `health` names what must answer for the gateway to be ready; `database` is the one LiteLLM's clients know.
     `forget` tells every cache who has changed (see `CachedKeys.forget`), `unseed` the counters of whom the ledger or
@@ -49,6 +50,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], UnixMs]
     metrics: Callable[[], bytes]
     forget: Callable[[Scope], None]
+    all_metrics: Callable[[], Awaitable[bytes]] | None = None
     unseed: Callable[[Scope], Awaitable[None]] = no_counters
     explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)
     new_key: Callable[[], str] = generate_key

@@ -54,12 +54,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Every distinct upstream of the deployments, in order of appearance."""
         return tuple(dict.fromkeys(deployment.upstream for deployment in self.deployments))
 
+    @property
+    def counters_are_shared(self) -> bool:
+        """Whether the counters are in Redis, and so can be shared by several workers."""
+        return self.redis_url is not None or self.redis_host is not None
+
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Where one installation's sockets, ports and files are. Paths are absolute.
 
-    `processor_sockets` and `management_sockets` hold one Unix socket per worker process each. `certificate` and `private_key` are PEM files.
-    `ca_bundle` is the trust store for upstream TLS. A port of `None` leaves its listener out.
+    `processor_sockets` and `management_sockets` hold one Unix socket per worker process each. `certificate` and
+    `private_key` are PEM files, `ca_bundle` is the trust store for upstream TLS. A port of `None` leaves its listener
+    out.
     """
 
     data_dir: str
@@ -74,6 +80,11 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     https_address: str = "0.0.0.0"  # noqa: S104 - TLS is for everyone
     https_port: int | None = 8443
     drain_seconds: int = 30
+
+    @property
+    def workers(self) -> int:
+        """How many worker processes there are."""
+        return len(self.processor_sockets)
 
     @property
     def management_socket(self) -> str:

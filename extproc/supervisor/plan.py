@@ -13,7 +13,7 @@ import msgspec
 
 from extproc.errors import ConfigError
 from extproc.secrets import SecretResolver
-from extproc.settings import demo, load
+from extproc.settings import demo, load, workers
 from extproc.settings.model import Layout, Settings
 from extproc.supervisor import envoy, first_steps, launch, layout, readiness
 from extproc.supervisor.certificates import Certificates
@@ -40,17 +40,19 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: int = 30
     envoy_concurrency: int | None = None
     tls: tuple[Path, Path] | None = None
+    workers: int = 1
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is started, and how it is told to be ready.
 
     `edge` is Envoy: it starts when `configure` has written what it reads and all of `sockets` listen. `inner` are the
-    programs behind it. Stops go in the same order, edge first; each may take its `stop_seconds`.
+    programs behind it, in rows: the workers, then the simulated provider. Stops go in the same order, edge first; the
+    programs of a row stop at the same time, and each may take its row's `stop_seconds`.
     """
 
     edge: Program
-    inner: tuple[Program, ...]
+    inner: tuple[tuple[Program, ...], ...]
     stop_seconds: tuple[float, ...]
     configure: Callable[[], object]
     sockets: tuple[str, ...]
@@ -65,6 +67,7 @@ def settings_for(wishes: Wishes, say: Say) -> Settings:
     settings = load(wishes.config, strict=wishes.strict)
     for line in settings.unsupported:
         say(f"warning: {line}")
+    workers.check(settings, wishes.workers)
     resolver = SecretResolver()
     missing = [each for each in settings.deployments if not demo.is_usable(each, resolver)]
     usable = len(settings.deployments) > len(missing)
@@ -114,11 +117,15 @@ def build(
     )
 
 
-def _inner(wishes: Wishes, place: Layout, simulated: str | None) -> tuple[Program, ...]:
-    processor = _own("the processor", *_serve_arguments(wishes, place, simulated))
+def _inner(wishes: Wishes, place: Layout, simulated: str | None) -> tuple[tuple[Program, ...], ...]:
+    several = place.workers > 1
+    row = tuple(
+        _own(f"worker {worker}" if several else "the processor", *_serve_arguments(wishes, place, worker, simulated))
+        for worker in range(place.workers)
+    )
     if simulated is None:
-        return (processor,)
-    return (processor, _own("the simulated provider", "simulate-provider", "--socket", simulated))
+        return (row,)
+    return row, (_own("the simulated provider", "simulate-provider", "--socket", simulated),)
 
 
 def _own(title: str, *arguments: str) -> Program:
@@ -131,12 +138,13 @@ def _own(title: str, *arguments: str) -> Program:
     )
 
 
-def _serve_arguments(wishes: Wishes, place: Layout, simulated: str | None) -> tuple[str, ...]:
+def _serve_arguments(wishes: Wishes, place: Layout, worker: int, simulated: str | None) -> tuple[str, ...]:
     config = ("--config", str(wishes.config.absolute())) if wishes.config else ()
     strict = ("--strict",) if wishes.strict else ()
     provider = ("--simulated-provider", simulated) if simulated else ()
     data = ("--data-dir", place.data_dir, "--drain-seconds", str(wishes.drain_seconds))
-    return ("serve", *config, *strict, *data, *provider)
+    which = ("--workers", str(place.workers), "--worker", str(worker)) if place.workers > 1 else ()
+    return ("serve", *config, *strict, *data, *which, *provider)
 
 
 def _nothing_usable(settings: Settings) -> str:

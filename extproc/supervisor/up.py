@@ -1,8 +1,8 @@
 """`extproc up`: everything is checked, then everything is started, looked after, and ended in order.
 
-The processor starts first, while Envoy's configuration is still being rendered; Envoy starts when there is something
-for it to lead to, so that its ports open last. Envoy ends before the processor, so that the processor sees the end of
-every exchange; the processor before the simulated provider. Receipts are flushed by the processor's own end. The exit
+The workers start first, while Envoy's configuration is still being rendered; Envoy starts when there is something for
+it to lead to, so that its ports open last. Envoy ends before the workers, so that they see the end of every exchange;
+the workers, all at the same time, before the simulated provider. Receipts are flushed by a worker's own end. The exit
 code is 0 after an ordered stop and 1 when a child turned out to be hopeless, or the listeners never answered.
 """
 
@@ -33,7 +33,9 @@ def up(wishes: Wishes, show: Callable[[str], None], say: Say, screen: Screen | N
     os.umask(0o077)
     settings = plan.settings_for(wishes, say)
     tls = _supplied(wishes)
-    place = layout.build(settings, wishes.data_dir, wishes.ports, drain_seconds=wishes.drain_seconds, tls=tls)
+    place = layout.build(
+        settings, wishes.data_dir, wishes.ports, drain_seconds=wishes.drain_seconds, workers=wishes.workers, tls=tls
+    )
     layout.prepare(place)
     with lock.held(Path(place.data_dir) / "up.lock", owner="another extproc up"):
         binary = envoy.find(wishes.envoy)
@@ -71,14 +73,14 @@ class Supervisor:
             return Child(program, say, patience, screen.feeder() if screen else None)
 
         self._envoy = child(planned.edge)
-        self._inner = [child(program) for program in planned.inner]
+        self._inner = [[child(program) for program in row] for row in planned.inner]
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> int:
         """Start, look after, stop; the exit code."""
         self._listen_to_signals()
-        lives = [asyncio.create_task(child.keep_running()) for child in self._inner]
+        lives = [asyncio.create_task(child.keep_running()) for row in self._inner for child in row]
         lives.append(asyncio.create_task(self._run_envoy()))
         opening = asyncio.create_task(self._until_ready())
         stopping = asyncio.create_task(self._stop.wait())
@@ -124,14 +126,15 @@ class Supervisor:
                     self._screen.open()
 
     async def _shut_down(self, *, polite: bool) -> None:
-        children = (self._envoy, *self._inner)
-        for child in children:
-            child.let_go()
+        rows = ([self._envoy], *self._inner)
+        for row in rows:
+            for child in row:
+                child.let_go()
         if polite and self._envoy.pid is not None and await self._drain():
             # What is in flight is cut either way, and an Envoy that ends by itself with such streams open crashes.
             await self._envoy.kill()
-        for child, seconds in zip(children, self._plan.stop_seconds, strict=False):
-            await child.stop(seconds, self._hurry)
+        for row, seconds in zip(rows, self._plan.stop_seconds, strict=False):
+            await asyncio.gather(*(child.stop(seconds, self._hurry) for child in row))
 
     async def _drain(self) -> int:
         """How many requests are still in flight when there is no more time for them."""

@@ -30,7 +30,7 @@ class Serving:
         return (self._folder / stream).read_text()
 
     async def ask(self, path, **headers):
-        transport = httpx.AsyncHTTPTransport(uds=str(self.sockets / "management.sock"))
+        transport = httpx.AsyncHTTPTransport(uds=str(self.sockets / "management-0.sock"))
         async with httpx.AsyncClient(transport=transport, base_url="http://management", timeout=30) as client:
             return await client.get(path, headers=headers)
 

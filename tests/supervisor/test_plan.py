@@ -88,17 +88,21 @@ def test_what_the_configuration_says_in_vain_is_warned_of(tmp_path, config):
 def planned(tmp_path, **wished):
     wishes = Wishes(data_dir=tmp_path, **wished)
     settings = plan.settings_for(wishes, lambda _: None)
-    place = layout.build(settings, tmp_path, layout.Ports(http=4000, https=0))
+    place = layout.build(settings, tmp_path, layout.Ports(http=4000, https=0), workers=wishes.workers)
     tls = Certificates(tmp_path, tmp_path, None)
     key = MasterKey(value=SecretStr("sk-unused"), shell="$KEY")
     return plan.build(wishes, settings, place, binary=tmp_path / "envoy", tls=tls, key=key, on_screen=False)
+
+
+def titles(found):
+    return [[program.title for program in row] for row in found.inner]
 
 
 def test_envoy_comes_last_when_all_that_it_leads_to_listens(tmp_path):
     found = planned(tmp_path)
 
     assert found.edge.title == "Envoy"
-    assert [program.title for program in found.inner] == ["the processor", "the simulated provider"]
+    assert titles(found) == [["the processor"], ["the simulated provider"]]
     assert [path.rpartition("/")[2] for path in found.sockets] == [
         "processor-0.sock",
         "management-0.sock",
@@ -112,7 +116,7 @@ def test_the_simulated_provider_runs_only_where_it_answers(tmp_path, config, mon
 
     found = planned(tmp_path, config=config)
 
-    assert [program.title for program in found.inner] == ["the processor"]
+    assert titles(found) == [["the processor"]]
     assert len(found.sockets) == 2
 
 
@@ -120,7 +124,7 @@ def test_the_processor_is_this_program_with_the_same_wishes(tmp_path, config, mo
     monkeypatch.setenv("MY_PROVIDER_KEY", "sk-provider")
     monkeypatch.setenv("SSL_CERT_FILE", __file__)
 
-    (processor,) = planned(tmp_path, config=config, drain_seconds=7, strict=True).inner
+    ((processor,),) = planned(tmp_path, config=config, drain_seconds=7, strict=True).inner
 
     assert processor.command == (
         *(sys.executable, "-P", "-m", "extproc", "serve", "--config", str(config), "--strict"),
@@ -134,3 +138,36 @@ def test_the_processor_has_longer_to_stop_than_its_requests_to_end(tmp_path):
 
     assert found.drain_seconds == 7
     assert found.stop_seconds == (5, 22, 5)
+
+
+SHARED = """
+general_settings: {database_url: os.environ/MY_DATABASE}
+router_settings: {redis_host: redis.example}
+"""
+
+
+def test_several_workers_are_one_row_each_with_its_number(tmp_path, config):
+    config.write_text(CONFIG + SHARED)
+
+    found = planned(tmp_path, config=config, workers=3)
+
+    assert titles(found) == [["worker 0", "worker 1", "worker 2"], ["the simulated provider"]]
+    assert [program.command[-5:-3] for program in found.inner[0]] == [("--worker", str(worker)) for worker in range(3)]
+    assert len(found.sockets) == 7
+
+
+@pytest.mark.parametrize(
+    ("shared", "missing"),
+    [
+        ("", "general_settings.database_url (PostgreSQL) and router_settings.redis_url or redis_host"),
+        ("general_settings: {database_url: os.environ/MY_DATABASE}", "router_settings.redis_url or redis_host"),
+        ("router_settings: {redis_url: os.environ/MY_REDIS}", "general_settings.database_url (PostgreSQL)"),
+    ],
+)
+def test_several_workers_need_what_they_share(tmp_path, config, shared, missing):
+    config.write_text(CONFIG + shared)
+
+    with pytest.raises(ConfigError) as refused:
+        settings_and_words(tmp_path, config=config, workers=2)
+
+    assert str(refused.value) == f"--workers 2 needs stores that all workers share: set {missing}"
