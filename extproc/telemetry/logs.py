@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from extproc.model import Outcome
+from extproc.model import Explanation, Outcome
 
 QUEUE_LINES = 100_000
 #: Libraries that tell at every start and stop what is nobody's business; their warnings are shown.
@@ -30,6 +30,8 @@ CHATTY = ("alembic", "uvicorn")
 FLUSH_SECONDS = 0.1
 
 EXCHANGE = "exchange"
+#: What stands in every line of this process: which worker it is, where there are several.
+_COMMON: dict[str, Any] = {}
 _ENCODER = msgspec.json.Encoder()
 #: Takes a line of JSON; `None` until `configure`, and where lines are prose or not wanted.
 _write_json: Callable[[str], None] | None = None
@@ -81,8 +83,14 @@ class LineWriter:
             self._dropped += len(lines)
 
 
-def configure(stream: TextIO | None = None, level: int = logging.INFO) -> LineWriter:
-    """Route structlog and the standard library's logging through one queue, as JSON; as prose on a terminal."""
+def configure(stream: TextIO | None = None, level: int = logging.INFO, *, worker: int | None = None) -> LineWriter:
+    """Route structlog and the standard library's logging through one queue, as JSON; as prose on a terminal.
+
+    `worker` stands in every line, where there are several.
+    """
+    _COMMON.clear()
+    if worker is not None:
+        _COMMON["worker"] = worker
     stream = stream or sys.stderr
     writer = LineWriter(stream)
     prose = stream.isatty()
@@ -95,6 +103,7 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO) -> LineWr
     _write_json = None if prose or level > logging.INFO else writer.write
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _add_common,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -134,7 +143,7 @@ def log_exchange(outcome: Outcome, busy_nanoseconds: int) -> None:
 def _as_json(line: dict[str, Any]) -> str | None:
     """The line as structlog would write it; `None` where it would escape what is not ASCII."""
     moment = datetime.now(UTC).isoformat(timespec="microseconds")[:-6]  # without its +00:00
-    line = {**line, "event": EXCHANGE, "level": "info", "timestamp": f"{moment}Z"}
+    line = {**line, **_COMMON, "event": EXCHANGE, "level": "info", "timestamp": f"{moment}Z"}
     try:
         return _ENCODER.encode(line).decode("ascii")
     except UnicodeError:
@@ -153,6 +162,12 @@ def exchange_line(outcome: Outcome, busy_nanoseconds: int) -> dict[str, Any]:
     }
     if outcome.reason:
         line["reason"] = outcome.reason
+    if outcome.explanation is not None:
+        line["limit"] = _told(outcome.explanation)
+    if outcome.over:
+        line["over"] = outcome.over
+    if outcome.outage:
+        line["outage"] = True
     if (key := outcome.key) is not None:
         line |= {"key": key.name, "key_alias": key.alias, "user_id": key.user_id, "team_id": key.team_id}
     if outcome.model_group:
@@ -169,6 +184,26 @@ def exchange_line(outcome: Outcome, busy_nanoseconds: int) -> dict[str, Any]:
             "estimated": receipt.estimated,
             "cut": receipt.cut,
         }
+    return line
+
+
+def _told(why: Explanation) -> dict[str, Any]:
+    """The limit that had no room. Amounts are in the unit of its measure; `frees_at` is milliseconds."""
+    return {
+        "scope": why.kind,
+        "who": why.who,
+        "setting": why.setting,
+        "measure": why.measure,
+        "maximum": why.maximum,
+        "settled": why.settled,
+        "held": why.held,
+        "asked": why.asked,
+        "frees_at": why.frees_at,
+    }
+
+
+def _add_common(_: object, __: str, line: Any) -> Any:
+    line.update(_COMMON)
     return line
 
 

@@ -73,6 +73,8 @@ class Metrics:
         GCCollector(registry=self.registry)
         self._requests = _Counted("extproc_requests", "Exchanges, by API path and status.", "path", "status")
         self._refusals = _Counted("extproc_refusals", "Exchanges refused, by reason.", "reason")
+        self._over = _Counted("extproc_limit_over", "Exchanges beyond a limit without refusal.", "kind", "setting")
+        self._outage = _Counted("extproc_outage_exchanges", "Exchanges that were counted in this process alone.")
         self._tokens = _Counted("extproc_tokens", "Tokens used.", "model", "provider", "direction")
         self._spend = _Counted(
             "extproc_spend_usd", "Spend in US dollars.", "model", "provider", divisor=NANOS_PER_DOLLAR
@@ -82,8 +84,8 @@ class Metrics:
         self._added = _Observed("extproc_added_seconds", "Time spent in this process per exchange.", _SECONDS)
         self._duration = _Observed("extproc_exchange_seconds", "Duration of an exchange.", _LONG_SECONDS)
         for collector in (
-            self._requests, self._refusals, self._tokens, self._spend, self._unpriced, self._estimated, self._added,
-            self._duration,
+            self._requests, self._refusals, self._over, self._outage, self._tokens, self._spend, self._unpriced,
+            self._estimated, self._added, self._duration,
         ):  # fmt: skip
             self.registry.register(collector)
         self._store_up = Gauge("extproc_store_up", "1 where the store answers.", ("store",), registry=self.registry)
@@ -93,6 +95,12 @@ class Metrics:
         self._requests.add(1, outcome.path if model_name else "", str(outcome.status))
         if outcome.reason:
             self._refusals.add(1, outcome.reason)
+        for limit in outcome.over:
+            kind, _, setting = limit.partition(":")
+            # Of `budget_limits:2h` the duration is anybody's choice, and no label.
+            self._over.add(1, kind, setting.partition(":")[0])
+        if outcome.outage:
+            self._outage.add(1)
         self._added.observe(busy_nanoseconds / 1e9)
         self._duration.observe((outcome.ended_at - outcome.started_at) / 1000)
         if outcome.receipt is not None:
