@@ -33,6 +33,7 @@ CHAT = "/v1/chat/completions"
 HELLO: Any = [{"role": "user", "content": "Say hello, please."}]
 READY_WITHIN_SECONDS = 30
 SETTLED_WITHIN_SECONDS = 20
+STOPPED_WITHIN_SECONDS = 15
 Row = dict[str, Any]
 
 
@@ -149,8 +150,12 @@ class Gateway:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     async def close(self) -> None:
+        """Stop the server; one that cannot end, as on a disk that a failed test left full, is killed."""
         await self.admin.aclose()
-        await self.stop_server()
+        try:
+            await asyncio.wait_for(self.stop_server(), STOPPED_WITHIN_SECONDS)
+        except TimeoutError:
+            await self.kill_server()
 
     async def _until_ready(self) -> None:
         async with asyncio.timeout(READY_WITHIN_SECONDS), httpx.AsyncClient(base_url=self.http) as client:
