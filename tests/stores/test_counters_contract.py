@@ -8,6 +8,7 @@ from counting import DAY, KEY, NOW, ask, booking, budget, level, places, rpm, se
 
 from extproc.holds import (
     ROLLING_MS,
+    STEP_MS,
     Amounts,
     Full,
     Granted,
@@ -149,12 +150,16 @@ class TestReserve:
         limits = budget(MOST), tpm(MOST)
         await seed(counters, *limits, settled=MOST - 2)
         one = ask(*limits, tokens=1, nanos=1)
+        later = NOW + STEP_MS
 
-        assert isinstance(await counters.reserve(one, NOW), Granted)
-        await counters.settle(one.event_id, one.amounts, NOW)
-        assert await counters.reserve(ask(*limits, tokens=2, nanos=2), NOW) == Full(0, Level(MOST - 1, 0), 2, NOW + DAY)
-        assert await counters.levels(limits, NOW + 1_000) == [Level(MOST - 1, 0)] * 2
-        assert isinstance(await counters.reserve(ask(*limits, tokens=1, nanos=1), NOW), Granted)
+        assert isinstance(await counters.reserve(one, later), Granted)
+        await counters.settle(one.event_id, one.amounts, later)
+        assert await counters.reserve(ask(*limits, tokens=2, nanos=2), later) == Full(
+            0, Level(MOST - 1, 0), 2, NOW + DAY
+        )
+        assert await counters.levels(limits, later) == [Level(MOST - 1, 0)] * 2
+        assert isinstance(await counters.reserve(ask(*limits, tokens=1, nanos=1), later), Granted)
+        assert await counters.levels(limits, later + ROLLING_MS) == [Level(MOST - 1, 1), Level(1, 1)]
 
     async def test_an_exchange_without_limits_is_granted(self, counters):
         assert await counters.reserve(ask(event="event"), NOW) == Granted(())

@@ -8,6 +8,7 @@ from counting import NOW, ask, level, rpm, seed, settled, tpm
 from extproc.holds import (
     ROLLING_MS,
     STEP_MS,
+    Amounts,
     Full,
     Granted,
     Level,
@@ -42,6 +43,28 @@ class TestRolling:
         assert await level(counters, tpm(9), NOW + ROLLING_MS + 130 * STEP_MS) == Level(70, 0)
         assert await level(counters, tpm(9), NOW + ROLLING_MS + 199 * STEP_MS) == Level(1, 0)
         assert await level(counters, tpm(9), NOW + ROLLING_MS + 200 * STEP_MS) == Level(0, 0)
+
+    @pytest.mark.parametrize("look", ["again", "full", "unseeded", "more", "too much more", "renewed"])
+    async def test_a_step_is_forgotten_once_whoever_looks(self, counters, look):
+        known = ask(tpm(100))
+        await seed(counters, tpm(100))
+        await counters.reserve(known, NOW)
+        for moment in (0, 1_000, 2_000):
+            await settled(counters, tpm(100), used=5, now=NOW + moment)
+        later = NOW + ROLLING_MS + STEP_MS
+        looks = {
+            "again": lambda: counters.reserve(known, later),
+            "full": lambda: counters.reserve(ask(tpm(0)), later),
+            "unseeded": lambda: counters.reserve(ask(tpm(100), rpm(9)), later),
+            "more": lambda: counters.extend(known.event_id, Amounts(0, 1), later),
+            "too much more": lambda: counters.extend(known.event_id, Amounts(1_000), later),
+            "renewed": lambda: counters.renew([known], later),
+        }
+
+        await looks[look]()
+
+        assert await level(counters, tpm(100), later) == Level(10, 0)
+        assert await level(counters, tpm(100), later + 1_000) == Level(5, 0)
 
     async def test_a_full_limit_frees_at_the_moment_at_which_there_is_room(self, counters):
         await seed(counters, tpm(10))
@@ -93,12 +116,12 @@ class TestRolling:
 
     async def test_moments_may_come_in_any_order(self, counters):
         await seed(counters, tpm(100))
-        for moment in (5_000, 1_000, 3_000, 1_050, 3_000, 500, 4_999):
+        for moment in (5_000, 1_000, 3_000, 1_050, 3_000, 900, 4_999):
             await settled(counters, tpm(100), used=1, now=NOW + moment)
 
         left = [
             await level(counters, tpm(9), NOW + ROLLING_MS + moment)
-            for moment in (599, 600, 1_100, 3_100, 5_000, 5_100)
+            for moment in (999, 1_000, 1_100, 3_100, 5_000, 5_100)
         ]
 
         assert left == [Level(amount, 0) for amount in (7, 6, 4, 2, 1, 0)]
