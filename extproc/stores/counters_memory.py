@@ -46,7 +46,6 @@ class MemoryCounters:
         return len(self._tallies) + len(self._unbooked) + len(self._booked)
 
     async def reserve(self, ask: Ask, now: UnixMs | None = None) -> Answer:
-        """See `CounterStore`."""
         now = self._now() if now is None else now
         if self._knows(ask.event_id):
             return Granted(tuple(self._level(limit, now) or Level(0, 0) for limit in ask.limits))
@@ -57,7 +56,6 @@ class MemoryCounters:
         return self._reserve(ask, [tally for tally in met if tally is not None], now)
 
     async def extend(self, event_id: str, by: Amounts, now: UnixMs | None = None) -> Granted | Full:
-        """See `CounterStore`."""
         now = self._now() if now is None else now
         exchange = self._unbooked.get(event_id)
         if exchange is None or exchange.settled:
@@ -69,13 +67,11 @@ class MemoryCounters:
         return answer
 
     async def settle(self, event_id: str, used: Amounts, now: UnixMs | None = None) -> None:
-        """See `CounterStore`."""
         exchange = self._unbooked.get(event_id)
         if exchange is not None and not exchange.settled:
             exchange.settle(used, self._now() if now is None else now)
 
     async def booked(self, bookings: Sequence[Booking], now: UnixMs | None = None) -> None:
-        """See `CounterStore`."""
         now = self._now() if now is None else now
         for booking in bookings:
             if booking.event_id not in self._booked:
@@ -83,7 +79,6 @@ class MemoryCounters:
         self._forget_booked(now)
 
     async def renew(self, asks: Sequence[Ask], now: UnixMs | None = None) -> None:
-        """See `CounterStore`."""
         now = self._now() if now is None else now
         for ask in asks:
             exchange = self._unbooked.get(ask.event_id)
@@ -96,7 +91,6 @@ class MemoryCounters:
                 exchange.forget_request(now)
 
     async def begin_seed(self, limits: Sequence[Limit], token: str) -> None:
-        """See `CounterStore`."""
         for limit in limits:
             if limit.span is not Span.GAUGE:
                 self._found(limit, self._now()).token = token
@@ -104,7 +98,6 @@ class MemoryCounters:
     async def finish_seed(
         self, limit: Limit, token: str, settled: Sequence[tuple[UnixMs, int]], now: UnixMs | None = None
     ) -> bool:
-        """See `CounterStore`."""
         tally = self._tallies.get(limit.counter)
         if tally is None or not token or tally.token != token:
             return False
@@ -114,18 +107,15 @@ class MemoryCounters:
         return True
 
     async def unseed(self, scope: Scope) -> None:
-        """See `CounterStore`."""
         for tally in self._of_scope.get(scope, {}).values():
             tally.unseed()
 
     async def orphans(self, limit: int, now: UnixMs | None = None) -> Sequence[Orphan]:
-        """See `CounterStore`."""
         now = self._now() if now is None else now
         late = ((exchange.deadline, name) for name, exchange in self._unbooked.items() if exchange.deadline <= now)
         return [self._claim(name, now) for _, name in heapq.nsmallest(limit, late)]
 
     async def levels(self, limits: Sequence[Limit], now: UnixMs | None = None) -> Sequence[Level | None]:
-        """See `CounterStore`."""
         now = self._now() if now is None else now
         return [self._level(limit, now) for limit in limits]
 

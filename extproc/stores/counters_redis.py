@@ -71,7 +71,6 @@ class RedisCounters:
         self._levels = Script("levels", _CONSTANTS)
 
     async def ping(self) -> None:
-        """See `Health`."""
         await self._scripts.ask("PING")
 
     async def close(self) -> None:
@@ -79,22 +78,18 @@ class RedisCounters:
         await self._scripts.close()
 
     async def reserve(self, ask: Ask, now: UnixMs | None = None) -> Answer:
-        """See `CounterStore`."""
         amounts = ask.amounts
         asked = _packed((ask.event_id, now, amounts.tokens, amounts.nanos, *_counted(ask.limits)))
         reply = await self._scripts.run(self._reserve, asked, ask.draft)
         return _room(reply) if reply[0] in {_GRANTED, _FULL} else Unseeded(tuple(reply[1]))
 
     async def extend(self, event_id: str, by: Amounts, now: UnixMs | None = None) -> Granted | Full:
-        """See `CounterStore`."""
         return _room(await self._scripts.run(self._extend, _packed((event_id, now, by.tokens, by.nanos))))
 
     async def settle(self, event_id: str, used: Amounts, now: UnixMs | None = None) -> None:
-        """See `CounterStore`."""
         await self._scripts.run(self._settle, _packed((event_id, now, used.tokens, used.nanos)))
 
     async def booked(self, bookings: Sequence[Booking], now: UnixMs | None = None) -> None:
-        """See `CounterStore`."""
         for batch in _batches(bookings):
             told = [
                 (one.event_id, one.used.tokens, one.used.nanos, int(one.new), [_scope(scope) for scope in one.scopes])
@@ -103,13 +98,11 @@ class RedisCounters:
             await self._scripts.run(self._booked, _packed((now, told)))
 
     async def renew(self, asks: Sequence[Ask], now: UnixMs | None = None) -> None:
-        """See `CounterStore`."""
         for batch in _batches(asks):
             told = [(ask.event_id, ask.amounts.tokens, ask.amounts.nanos, *_counted(ask.limits)) for ask in batch]
             await self._scripts.run(self._renew, _packed((now, told)), *(ask.draft for ask in batch))
 
     async def begin_seed(self, limits: Sequence[Limit], token: str) -> None:
-        """See `CounterStore`."""
         found, _ = _counted(limit for limit in limits if limit.span is not Span.GAUGE)
         if found:
             await self._scripts.run(self._begin_seed, _packed((token, found)))
@@ -117,18 +110,15 @@ class RedisCounters:
     async def finish_seed(
         self, limit: Limit, token: str, settled: Sequence[tuple[UnixMs, int]], now: UnixMs | None = None
     ) -> bool:
-        """See `CounterStore`."""
         if limit.span is Span.GAUGE or not token:
             return False
         told = _packed((now, token, _counter(limit, limit.counter), _in_steps(settled)))
         return bool(await self._scripts.run(self._finish_seed, told))
 
     async def unseed(self, scope: Scope) -> None:
-        """See `CounterStore`."""
         await self._scripts.run(self._unseed, _packed((_scope(scope),)))
 
     async def orphans(self, limit: int, now: UnixMs | None = None) -> Sequence[Orphan]:
-        """See `CounterStore`."""
         reply = await self._scripts.run(self._orphans, _packed((now, limit)))
         return [
             Orphan(event_id.decode(), draft, Amounts(tokens, nanos), bool(settled))
@@ -136,7 +126,6 @@ class RedisCounters:
         ]
 
     async def levels(self, limits: Sequence[Limit], now: UnixMs | None = None) -> Sequence[Level | None]:
-        """See `CounterStore`."""
         found, met = _counted(limits)
         reply = await self._scripts.run(self._levels, _packed((now, found)))
         levels = [level if level.settled >= 0 else None for level in _levels(reply)]
