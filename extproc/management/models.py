@@ -1,7 +1,7 @@
 """`/v1/models`: what the caller's key may call, in OpenAI's shape.
 
-A wildcard of the configuration is shown only on request, for it is no name that a client can call; a name that the
-key's own list spells out, and that a wildcard serves, is one.
+A wildcard of the configuration is shown only on request, for it is no name that a client can call; a name that the list
+of the key or its team spells out, and that a wildcard serves, is one.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _names(deployments: tuple[Deployment, ...], key: Key) -> Iterator[tuple[str,
     for deployment in deployments:
         yield deployment.model_name, deployment
     routes = Routes(deployments)
-    for name in key.models:
+    for name in (*key.models, *(key.team.models if key.team else ())):
         if "*" not in name and (route := routes.choose(name, "")):
             yield name, route.deployment
 

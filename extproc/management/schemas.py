@@ -115,6 +115,8 @@ class UpdateKey(KeyFields):
 class DeleteKeys(BaseModel):
     """`POST /key/delete`: all of them or, if one is unknown, none."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": ["sk-…"]}]})
+
     keys: Annotated[list[KeyOrDigest], Field(max_length=MAX_LIST)] | None = None
     key_aliases: Texts | None = None
 
@@ -127,5 +129,7 @@ class DeleteKeys(BaseModel):
 
 class NamedKey(BaseModel):
     """`POST /key/block` and `/key/unblock`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": "sk-…"}]})
 
     key: KeyOrDigest

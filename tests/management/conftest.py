@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
+from extproc.errors import StoreUnavailable
 from extproc.holds import Scope
 from extproc.management import ManagementParts, create_app
 from extproc.model import Deployment, Receipt, Upstream, Usage
@@ -52,6 +53,7 @@ class Gateway:
         self.now = NOW
         self.forgotten: list[str] = []
         self.unseeded: list[str] = []
+        self.counters_down = False
         self.parts = ManagementParts(
             keys=store,
             entities=store,
@@ -67,6 +69,8 @@ class Gateway:
         self.app = create_app(self.parts)
 
     async def unseed(self, scope: Scope) -> None:
+        if self.counters_down:
+            raise StoreUnavailable("counters", "gone")
         self.unseeded.append(f"{scope.kind} {scope.id}")
 
     def caller(self, key: str | None = MASTER) -> httpx.AsyncClient:

@@ -18,9 +18,34 @@ PUBLIC = {
     "/docs/assets/start.js",
     "/openapi.json",
 }
-ANY_KEY = {"/key/info", "/spend/logs", "/v1/models", "/models", "/v1/models/gpt-4o", "/health", "/metrics"}
-READS = {"/key/list", "/spend/keys"}
-WRITES = {"/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock"}
+ANY_KEY = {
+    "/key/info",
+    "/team/list",
+    "/spend/logs",
+    "/v1/models",
+    "/models",
+    "/v1/models/gpt-4o",
+    "/health",
+    "/metrics",
+}
+#: What every valid key may ask about what is its own; refused where it has none.
+OWNERS = {"/team/info", "/user/info", "/extproc/explain"}
+READS = {"/key/list", "/spend/keys", "/user/list", "/customer/info", "/customer/list", "/budget/list", "/tag/list"}
+ALIASES = {"/end_user/info", "/end_user/list", "/team/member/add"}
+WRITES = {
+    *(f"/key/{verb}" for verb in ("generate", "update", "delete", "block", "unblock")),
+    *(f"/team/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
+    *(f"/team/member_{verb}" for verb in ("add", "update", "delete")),
+    *(f"/user/{verb}" for verb in ("new", "update", "delete")),
+    *(
+        f"/{name}/{verb}"
+        for name in ("customer", "end_user")
+        for verb in ("new", "update", "delete", "block", "unblock")
+    ),
+    *(f"/budget/{verb}" for verb in ("new", "update", "info", "delete")),
+    *(f"/tag/{verb}" for verb in ("new", "update", "info", "delete")),
+    "/team/member/add",
+}
 
 REFUSED = {
     "": ("auth_error", "Authentication Error, No api key passed in."),
@@ -47,28 +72,45 @@ async def test_some_paths_are_open_to_anyone(gateway, path):
         assert (await nobody.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", sorted(ANY_KEY | READS | WRITES))
 @pytest.mark.parametrize("authorization", REFUSED)
-async def test_every_other_path_refuses_who_has_no_valid_key(gateway, path, authorization):
+async def test_every_other_path_refuses_who_has_no_valid_key(gateway, authorization):
     kind, message = REFUSED[authorization]
     async with gateway.caller(None) as nobody:
         headers = {"authorization": authorization} if authorization else {}
-        response = await request(nobody, path, headers=headers)
+        for path in sorted(ANY_KEY | OWNERS | READS | ALIASES | WRITES):
+            response = await request(nobody, path, headers=headers)
 
-    assert response.status_code == 401
-    assert (response.json()["error"]["type"], response.json()["error"]["message"]) == (kind, message)
+            assert response.status_code == 401, path
+            assert (response.json()["error"]["type"], response.json()["error"]["message"]) == (kind, message)
 
 
-@pytest.mark.parametrize("path", sorted(READS | WRITES))
-async def test_a_virtual_key_changes_nothing_and_lists_nothing(gateway, path):
+async def test_a_virtual_key_changes_nothing_and_lists_nothing(gateway):
+    made = await gateway.generate(user_id="u", team_id="t")
+    async with gateway.caller(made["key"]) as owner:
+        for path in sorted(READS | ALIASES | WRITES):
+            response = await request(owner, path)
+
+            assert (response.status_code, response.json()["error"]["type"]) == (401, "auth_error"), path
+            assert response.json()["error"]["message"].startswith(
+                "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route=" + path
+            )
+
+
+async def test_a_key_without_team_and_user_learns_nothing_of_any(gateway, admin):
+    await admin.post("/team/new", json={"team_id": "t"})
     made = await gateway.generate()
     async with gateway.caller(made["key"]) as owner:
-        response = await request(owner, path)
+        answers = [
+            await owner.get(path, params=params)
+            for path, params in [
+                ("/team/info", {"team_id": "t"}), ("/team/info", {"team_id": "unknown"}), ("/user/info", {}),
+                ("/user/info", {"user_id": "default_user_id"}), ("/user/info", {"user_id": "unknown"}),
+                ("/team/list", {"user_id": "default_user_id"}),
+            ]
+        ]  # fmt: skip
 
-    assert (response.status_code, response.json()["error"]["type"]) == (401, "auth_error")
-    assert response.json()["error"]["message"].startswith(
-        "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route=" + path
-    )
+    assert {answer.status_code for answer in answers} == {403}
+    assert len({answer.text for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("path", sorted(ANY_KEY))
@@ -130,4 +172,4 @@ async def test_a_body_that_never_ends_is_given_up(gateway, monkeypatch):
 async def test_every_path_of_the_documentation_is_in_the_tables_above(gateway):
     documented = {re.sub(r"\{.*\}", "gpt-4o", path) for path in gateway.app.openapi()["paths"]}
 
-    assert documented <= PUBLIC | ANY_KEY | READS | WRITES
+    assert documented <= PUBLIC | ANY_KEY | OWNERS | READS | WRITES

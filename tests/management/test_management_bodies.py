@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from extproc.management import budgets, customers, members, tags, teams
 from extproc.management.bodies import MAX_BYTES, MAX_DEPTH, MAX_VALUES
 from extproc.management.schemas import DeleteKeys, GenerateKey, NamedKey, UpdateKey
+from extproc.management.team_schemas import DeleteTeams, DeleteUsers, NamedTeam, NewUser, UpdateTeam, UpdateUser
 from extproc.stores.sql import SqlStore
 
 JSON = {"content-type": "application/json"}
@@ -137,17 +139,49 @@ values = st.recursive(
 ENDPOINTS: dict[str, type[BaseModel]] = {
     "/key/generate": GenerateKey, "/key/update": UpdateKey, "/key/delete": DeleteKeys, "/key/block": NamedKey,
     "/key/unblock": NamedKey,
+    "/team/new": teams.NewTeam, "/team/update": UpdateTeam, "/team/delete": DeleteTeams, "/team/block": NamedTeam,
+    "/team/member_add": members.AddMembers, "/team/member_update": members.UpdateMember,
+    "/team/member_delete": members.RemoveMember,
+    "/user/new": NewUser, "/user/update": UpdateUser, "/user/delete": DeleteUsers,
+    "/customer/new": customers.NewCustomer, "/customer/update": customers.UpdateCustomer,
+    "/customer/delete": customers.NamedCustomers, "/customer/block": customers.NamedCustomers,
+    "/customer/unblock": customers.NamedCustomers,
+    "/budget/new": budgets.NewBudget, "/budget/update": budgets.UpdateBudget, "/budget/info": budgets.AskedBudgets,
+    "/budget/delete": budgets.NamedBudget,
+    "/tag/new": tags.NewTag, "/tag/update": tags.UpdateTag, "/tag/info": tags.AskedTags, "/tag/delete": tags.NamedTag,
 }  # fmt: skip
+#: One of each, for requests to name.
+NAMES = {"team_id": "t", "user_id": "u", "budget_id": "b", "name": "x", "id": "b", "user_ids": ["u"], "team_ids": ["t"]}
 QUERIES = {
     "/key/info": ["key"],
     "/key/list": ["page", "size", "user_id", "key_hash", "key_alias", "search", "sort_by", "sort_order"],
     "/spend/logs": ["api_key", "user_id", "request_id", "start_date", "end_date", "summarize", "limit"],
     "/spend/keys": ["limit"],
     "/v1/models": ["return_wildcard_routes"],
+    "/team/info": ["team_id"],
+    "/team/list": ["user_id", "organization_id"],
+    "/user/info": ["user_id"],
+    "/user/list": ["role", "user_ids", "user_email", "page", "page_size", "sort_by", "sort_order"],
+    "/customer/info": ["end_user_id"],
 }
 fuzz = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+
+async def one_of_each(gateway) -> None:
+    async with gateway.caller() as admin:
+        await admin.post("/team/new", json={"team_id": "t"})
+        await admin.post("/team/member_add", json={"team_id": "t", "member": {"user_id": "u"}})
+        await admin.post("/budget/new", json={"budget_id": "b"})
+        await admin.post("/customer/new", json={"user_id": "u"})
+        await admin.post("/tag/new", json={"name": "x"})
+
+
+async def read_everything(admin) -> None:
+    """What was stored can be shown again."""
+    for path in ("/team/list", "/user/list", "/user/info", "/customer/list", "/budget/list", "/tag/list"):
+        assert (await admin.get(path)).status_code == 200, path
 
 
 @fuzz
@@ -159,11 +193,15 @@ async def test_no_body_whatever_makes_the_server_fail(gateway, data):
     if "key" in names and isinstance(body, dict) and data.draw(st.booleans()):
         made = await gateway.generate()
         body["key"] = made["token"] if path != "/key/generate" else made["key"][:-3] + "new"
+    if isinstance(body, dict) and data.draw(st.booleans()):
+        await one_of_each(gateway)
+        body |= {name: value for name, value in NAMES.items() if name in names}
 
     async with gateway.caller() as admin:
         response = await send(admin, json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), path)
-        assert response.status_code < 500, (body, response.text)
-        if response.status_code == 200 and "token" in response.json():
+        assert response.status_code < 500, (path, body, response.text)
+        await read_everything(admin)
+        if response.status_code == 200 and path.startswith("/key/") and "token" in response.json():
             key = response.json()["token"]
             assert (await admin.get("/key/info", params={"key": key})).status_code == 200
             assert (await admin.get("/key/list", params={"return_full_object": True, "size": 100})).status_code == 200

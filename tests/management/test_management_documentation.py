@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,14 @@ import pytest
 async def nobody(gateway):
     async with gateway.caller(None) as client:
         yield client
+
+
+def examples(described: dict[str, Any], operation: dict[str, Any]) -> list[Any]:
+    """Those of the operation's body."""
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    name = (schema.get("$ref") or schema["anyOf"][0]["$ref"]).rpartition("/")[2]
+    found: list[Any] = described["components"]["schemas"][name].get("examples", [])
+    return found
 
 
 async def test_every_operation_says_what_it_does_and_what_can_go_wrong(nobody):
@@ -23,6 +32,8 @@ async def test_every_operation_says_what_it_does_and_what_can_go_wrong(nobody):
             assert operation["tags"], (path, method)
             if "security" in operation:
                 assert operation["responses"].keys() >= {"200", "400", "401", "403", "404", "422", "503"}
+            if "requestBody" in operation:
+                assert examples(described, operation), (path, method)
     assert described["components"]["securitySchemes"]["API key"]["scheme"] == "bearer"
     assert described["components"]["schemas"]["GenerateKey"]["examples"][0]["key_alias"] == "frontend-app"
 
