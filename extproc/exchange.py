@@ -109,6 +109,8 @@ class Exchange:
             self._book(cut=True)
         self.phase = Phase.OVER
         refusal, held = self._refusal, self._reservation
+        if held is not None and self._receipt is None:
+            held.withdraw()
         return Outcome(
             event_id=self.event_id,
             call_id=self._client.call_id,
@@ -216,11 +218,11 @@ class Exchange:
         return PROCEED if passed is None or passed == event.body else Proceed(body=passed)
 
     async def _end_stream(self, refusal: Refusal) -> Reply:
-        """Say why the stream ends here, once what it used is on disk; the next message ends it."""
+        """Say why the stream ends here; the next message ends it. Nobody waits: the provider would go on meanwhile."""
         assert self._api is not None
         self._refusal = refusal
         self.phase = Phase.ENDING
-        await self._book(cut=True)
+        self._book(cut=True)
         return Proceed(body=self._api.error_event(refusal.message, refusal.kind, refusal.param, refusal.status))
 
     async def _on_ending(self, _: Event) -> Reply:

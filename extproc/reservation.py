@@ -33,11 +33,17 @@ from extproc.policy.refusals import Refusal
 
 #: Output tokens that a stream holds more at a time: as many as it holds already, within these bounds.
 SMALLEST_SLICE, LARGEST_SLICE = 16, 1_024
-#: A stream asks for more when so many of the tokens that it holds are left, and ends when so many are left and there
-#: are no more: what the provider has generated but not yet sent must be held, too.
-MARGIN_TOKENS, STOP_TOKENS = 16, 4
+#: A stream ends when so many of the tokens that it holds are left and there are no more, or as many as its provider
+#: generates in so many milliseconds: what is generated before the end is heard of must be held, too.
+STOP_TOKENS, STOP_MS = 4, 40
+#: It asks for more so many tokens before it would have to end, or as many as are generated while one would wait.
+MARGIN_TOKENS, MOST_MARGIN_TOKENS = 16, 256
+#: A pace is not believed before the exchange has lasted so long.
+PACE_MS = 200
 #: Between two questions of one who waits.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.05
+#: More than any model answers.
+LARGEST_ANSWER = 2**31
 #: Measures for which an exchange's size matters.
 _SIZED = frozenset({Measure.TOKENS, Measure.SPEND})
 #: How often an ask may be cut down to what there is.
@@ -103,13 +109,18 @@ class Reservation:
         sized = any(limit.measure in _SIZED for limit in met)
         self._size = Size(admitted.prompt.tokens() if sized else 0, admitted.facts.stream, admitted.cost)
         self._held = 0
+        self._stop, self._margin = STOP_TOKENS, STOP_TOKENS + MARGIN_TOKENS
         self._granted: Granted | None = None
         #: Whether the counters were gone, and this process counts for itself.
         self.alone = False
 
     async def follow(self, body: ResponseBody) -> Refusal | None:
-        """A body has grown: let it go on, hold more for it, or say why it must end. Counts exactly where it must."""
-        if not self._size.stream or body.progress + MARGIN_TOKENS <= self._held:
+        """A body has grown: let it go on, hold more for it, or say why it must end. Counts exactly only where it must.
+
+        Nothing waits here: while a chunk is held back the provider goes on. A stream asks early instead, and with every
+        chunk again, until what it holds is used up.
+        """
+        if not self._size.stream or body.progress + self._margin <= self._held:
             return None
         return await self.grow(body.seen_tokens())
 
@@ -150,18 +161,13 @@ class Reservation:
 
     async def grow(self, output_tokens: int) -> Refusal | None:
         """A stream is about to have this many output tokens: hold enough to go on, or say why it must end."""
-        deadline = self._rules.now() + self._rules.wait_ms
-        while output_tokens + MARGIN_TOKENS > self._held:
+        self._learn_pace(output_tokens)
+        full = None
+        while output_tokens + self._margin > self._held and full is None:
             full = await self._extend()
-            if full is None:
-                continue
-            full = self._without_own(full)
-            if output_tokens + STOP_TOKENS <= self._held:
-                break
-            if not self._worth_waiting(full) or self._rules.now() >= deadline:
-                return self._refusal(full)
-            await asyncio.sleep(FIRST_PAUSE_SECONDS)
-        return None
+        if full is None or output_tokens + self._stop <= self._held:
+            return None
+        return self._refusal(self._without_own(full))
 
     async def settle(self, usage: Usage, spend: Nanos | None) -> None:
         """Give back what was held, count what was used. Never raises."""
@@ -174,7 +180,7 @@ class Reservation:
 
         Whoever guesses would be content with the least, so in the end that is what there was no room for.
         """
-        output = expected.tokens
+        output = min(expected.tokens, self._most()) if expected.guessed else expected.tokens
         least = min(output, SMALLEST_SLICE) if self._size.stream or not expected.learned else output
         for fittings_left in range(_FITTINGS, -1, -1):
             answer = await self._reserve(output)
@@ -187,6 +193,16 @@ class Reservation:
             output = fitting if fittings_left > 1 and least <= fitting < output else least
         asked = limits.asked_of(self._limits[full.position], self._size.amounts(least))
         return msgspec.structs.replace(full, asked=asked)
+
+    def _most(self) -> int:
+        """The most output tokens that the limits could ever hold: nobody is expected to need more than there can be."""
+        tokens = [limit.maximum - self._size.input_tokens for limit in self._limits if limit.measure is Measure.TOKENS]
+        rate = self._size.amounts(1_000).nanos - self._size.amounts(0).nanos
+        if rate > 0:
+            prompt = self._size.amounts(0).nanos
+            spend = (limit.maximum - prompt for limit in self._limits if limit.measure is Measure.SPEND)
+            tokens += [room * 1_000 // rate for room in spend]
+        return max(0, min(tokens, default=LARGEST_ANSWER))
 
     async def _reserve(self, output: int) -> Full | Refusal | None:
         amounts = self._size.amounts(output)
@@ -217,9 +233,19 @@ class Reservation:
             if not isinstance(answer, Full):
                 self._held += size
                 return None
-            if size == 1:
+            fitting = self._fitting_more(answer, size)
+            if not 0 < fitting < size:
                 return answer
-            size = max(1, size // 4)
+            size = fitting
+
+    def _learn_pace(self, output_tokens: int) -> None:
+        """How fast the provider is decides how early to ask, and how early to stop."""
+        elapsed = self._rules.now() - self._admitted.started_at
+        if elapsed < PACE_MS:
+            return
+        self._stop = STOP_TOKENS + min(output_tokens * STOP_MS // elapsed, MOST_MARGIN_TOKENS)
+        waited = min(output_tokens * self._rules.wait_ms // elapsed, MOST_MARGIN_TOKENS)
+        self._margin = self._stop + max(MARGIN_TOKENS, waited)
 
     async def _more(self, output_tokens: int) -> Granted | Full | None:
         more, held = self._size.amounts(self._held + output_tokens), self._size.amounts(self._held)
@@ -247,6 +273,12 @@ class Reservation:
             return (room - prompt) * output // (whole - prompt) if whole > prompt else 0
         return 0
 
+    def _fitting_more(self, full: Full, size: int) -> int:
+        """The most output tokens to hold beside the prompt and what is held already, of `size` that did not fit."""
+        limit = self._limits[full.position]
+        room = limit.maximum - full.level.settled - full.level.held
+        return room * size // full.asked if full.asked > 0 and limit.measure in _SIZED else 0
+
     def _worth_waiting(self, full: Full) -> bool:
         limit = self._limits[full.position]
         return limit.measure in {Measure.SPEND, Measure.TOKENS} and full.only_held(limit.maximum)
@@ -260,11 +292,11 @@ class Reservation:
         """Output tokens to reserve. What cannot be stopped may use all that its client allows."""
         facts = self._admitted.facts
         if facts.max_output_tokens is not None and not facts.stream:
-            return Expected(facts.max_output_tokens, learned=True)
+            return Expected(facts.max_output_tokens, learned=True, guessed=False)
         known = self._admitted.route.deployment.model_info.get("max_output_tokens")
         ceilings = [facts.max_output_tokens, known if isinstance(known, int) else None]
         ceiling = min((each for each in ceilings if each is not None), default=None)
-        return self._rules.expectations.expect(self._admitted.key.digest, facts.model, ceiling)
+        return self._rules.expectations.expect(self._admitted.key.digest, facts.model, ceiling, stream=facts.stream)
 
     def _draft(self) -> bytes:
         """What is needed to book the exchange if this process dies: its receipt, as far as it is known."""

@@ -215,18 +215,19 @@ async def test_a_stream_holds_more_as_it_goes_and_ends_before_it_uses_what_it_do
     assert (await world.level())[1] <= 200 * RATE
 
 
-async def test_a_stream_goes_on_when_others_give_back_what_they_hold():
-    world = World(max_budget=200 * RATE, wait_ms=5_000)
+async def test_a_stream_goes_on_with_what_it_has_and_holds_more_when_others_give_back():
+    world = World(max_budget=200 * RATE)
     other, one = world.asks(max_tokens=130), world.asks(stream=True, max_tokens=30)
     await other.admit()
     assert await one.admit() is None
 
-    going = asyncio.create_task(one.follow(body_with(60)))
-    await asyncio.sleep(0.03)
-    assert not going.done()
+    assert await one.follow(body_with(28)) is None
+    assert await world.level() == (0, 200 * RATE)
+    assert await one.follow(body_with(46)) is None
     await ends(other, 0)
+    assert await one.follow(body_with(47)) is None
 
-    assert await going is None
+    assert (await world.level())[1] > 60 * RATE
 
 
 async def test_what_is_left_for_others_is_told_without_ones_own_part():
@@ -313,9 +314,11 @@ def test_a_draft_is_enough_to_book_an_orphan():
     assert draft.usage == Usage(input_tokens=PROMPT)
 
 
-@pytest.mark.parametrize(("allowed", "stream", "held"), [(700, False, 700), (700, True, 512), (None, False, 512)])
-async def test_only_what_cannot_be_stopped_holds_all_that_its_client_allows(allowed, stream, held):
-    world = World(max_budget=10_000_000)
+@pytest.mark.parametrize(
+    ("allowed", "stream", "held"), [(700, False, 700), (700, True, 512), (None, True, 512), (None, False, 16_384)]
+)
+async def test_what_cannot_be_stopped_holds_all_that_its_client_allows_or_a_model_may_do(allowed, stream, held):
+    world = World(max_budget=100_000_000)
     await world.asks(stream=stream, max_tokens=allowed).admit()
 
     assert await world.level() == (0, (held + PROMPT) * RATE)

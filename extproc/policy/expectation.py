@@ -2,8 +2,9 @@
 
 A reservation that is too small lets callers spend what nobody has reserved; one that is too large starves their
 neighbours. What a key asks of a model is usually alike, so the nine-tenths quantile of its last answers is reserved;
-where it has no answers yet, those of the model, whoever asked; where there are none at all, `COLD_TOKENS`. The client's
-own limit on the answer is never exceeded, and never written for it.
+where it has no answers yet, that of the model's answers to others is a guess; where there are none at all, it is a
+guess what a model may do (`COLD_TOKENS`), or what a stream does at first, since it can ask for more
+(`COLD_STREAM_TOKENS`). The client's own limit on the answer is never exceeded, and never written for it.
 
 The memory is bounded: the least recently used pairs of key and model are forgotten first.
 """
@@ -17,15 +18,19 @@ import msgspec
 #: Answers remembered of each pair; older ones do not count any more.
 REMEMBERED = 32
 PAIRS = 10_000
-#: Nothing is known: about three paragraphs.
-COLD_TOKENS = 512
+#: Nothing is known: the longest answer that most models give, and about three paragraphs.
+COLD_TOKENS, COLD_STREAM_TOKENS = 16_384, 512
 
 
 class Expected(msgspec.Struct, frozen=True, gc=False):
-    """Output tokens that an answer is expected to have; `learned` is false where this is a mere guess."""
+    """Output tokens that an answer is expected to have; `learned` is false where the key itself has shown nothing.
+
+    `guessed` is false where it is not expected but told by the client, and may really be used.
+    """
 
     tokens: int
     learned: bool
+    guessed: bool = True
 
 
 class Expectations:
@@ -44,11 +49,13 @@ class Expectations:
         while len(self._seen) > self._pairs:
             self._seen.popitem(last=False)
 
-    def expect(self, key: str, model: str, ceiling: int | None) -> Expected:
+    def expect(self, key: str, model: str, ceiling: int | None, *, stream: bool) -> Expected:
         """What to expect. `ceiling` is the most that the client or the model allows, `None` where nobody says."""
-        answers = self._seen.get((key, model)) or self._seen.get(("", model))
-        tokens = _high(answers) if answers else COLD_TOKENS
-        return Expected(tokens if ceiling is None else min(tokens, ceiling), learned=bool(answers))
+        own = self._seen.get((key, model))
+        answers = own or self._seen.get(("", model))
+        cold = COLD_STREAM_TOKENS if stream else COLD_TOKENS
+        tokens = _high(answers) if answers else cold
+        return Expected(tokens if ceiling is None else min(tokens, ceiling), learned=bool(own))
 
 
 def _high(answers: deque[int]) -> int:
