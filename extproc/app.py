@@ -13,8 +13,9 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -51,6 +52,9 @@ from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.workers import WorkersMetrics
 
 logger = logging.getLogger(__name__)
+
+#: Refusals that may be on their way to where they are kept; beyond them some are not kept.
+MOST_KEPT_AT_ONCE = 1_000
 
 
 def now() -> UnixMs:
@@ -95,7 +99,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             asyncio.to_thread(tokens.preload),
             *([leftovers.ship(outboxes, layout.workers, recorder_of)] if worker == 0 else []),
         ):
-            await stack.enter_async_context(_running(work))
+            await stack.enter_async_context(_running(work, stop))
         parts = _parts(settings, store, counting, master_digest, metrics)
         if layout.workers > 1:
             everybody = WorkersMetrics(worker, layout.management_sockets, metrics.render)
@@ -185,7 +189,7 @@ def _reporter(metrics: Metrics, settings: Settings, counting: Counting) -> Calla
         name = names.get(outcome.receipt.model_id, "") if outcome.receipt else ""
         metrics.observe(outcome, busy_nanoseconds, name)
         log_exchange(outcome, busy_nanoseconds)
-        if (explained := _explained(outcome)) is not None:
+        if len(keeping) < MOST_KEPT_AT_ONCE and (explained := _explained(outcome)) is not None:
             task = asyncio.create_task(counting.explanations.put(explained))
             keeping.add(task)
             task.add_done_callback(keeping.discard)
@@ -262,8 +266,16 @@ def _remove(path: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(work: object) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+async def _running(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Work in the background. If it fails the process stops, and fails: without it nobody would renew, or book."""
+
+    def failed(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("background_work_failed", exc_info=error)
+            stop.set()
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(failed)
     try:
         yield
     finally:

@@ -44,12 +44,14 @@ class MalformedBody(ExtprocError):
 
 
 class StoreUnavailable(ExtprocError):
-    """A store did not answer, or not in time. Nothing is known about whether a write took place."""
+    """A store did not answer, or not in time. Nothing is known about whether a write took place, unless it was not even
+    `asked`."""
 
-    def __init__(self, store: str, reason: str) -> None:
+    def __init__(self, store: str, reason: str, *, asked: bool = True) -> None:
         super().__init__(f"{store}: {reason}")
         self.store = store
         self.reason = reason
+        self.asked = asked
 
 
 class OutboxFull(ExtprocError):

@@ -74,18 +74,32 @@ def counting(
     except ImportError:
         raise ConfigError("Redis is configured, but its driver is missing: install llm-extproc[production]") from None
     url = redis_url(settings)
-    counters = RedisCounters(url, namespace=NAMESPACE, deadline_ms=settings.counter_deadline_ms)
+    lease = settings.counter_lease_ms
+    counters = RedisCounters(url, namespace=NAMESPACE, deadline_ms=settings.counter_deadline_ms, lease_ms=lease)
     stack.push_async_callback(counters.close)
-    guard = Guard(deadline_ms=settings.counter_deadline_ms, now=_monotonic_ms, report=report)
+    guard = Guard(deadline_ms=None, now=_monotonic_ms, report=report)
     reservations = Reservations(
-        GuardedCounters(counters, guard), store, now=now, own_clock=True, local=local, scopes_of=limits.scopes
+        GuardedCounters(counters, guard),
+        store,
+        now=now,
+        own_clock=True,
+        local=local,
+        scopes_of=limits.scopes,
+        lease_ms=lease,
     )
-    client = aioredis.Redis.from_url(url, socket_connect_timeout=_PATIENT_SECONDS)
-    stack.push_async_callback(client.aclose)
-    broadcast = Broadcast(client, f"{NAMESPACE}:changed", forget=keys.forget, forget_all=keys.forget_all)
+
+    def connected_anew() -> None:
+        keys.forget_all()
+        reservations.hurry()
+
+    listener = aioredis.Redis.from_url(url, socket_connect_timeout=_PATIENT_SECONDS)
+    stack.push_async_callback(listener.aclose)
+    broadcast = Broadcast(listener, f"{NAMESPACE}:changed", forget=keys.forget, forget_all=connected_anew)
     listening = asyncio.create_task(broadcast.listen_until_cancelled())
     stack.callback(listening.cancel)
-    explanations = RedisExplanations(client, f"{NAMESPACE}:explained:")
+    keeper = aioredis.Redis.from_url(url, socket_connect_timeout=_PATIENT_SECONDS, socket_timeout=_PATIENT_SECONDS)
+    stack.push_async_callback(keeper.aclose)
+    explanations = RedisExplanations(keeper, f"{NAMESPACE}:explained:")
     return Counting(reservations, explanations, broadcast.tell, counters)
 
 

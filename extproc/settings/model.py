@@ -15,7 +15,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Sizes are bytes, times milliseconds. `master_key` is `None` where the configuration names none: the composition
     root then takes the generated one. `database_url` of `None` is the embedded database; `database_pool_size` of `None`
     leaves it to the URL. `everybody`, `model_rates` (by model name) and `per_deployment` are the limits
-    that do not hang on a key; `dry_run` names limits that refuse nobody. `unsupported` lists settings without an
+    that do not hang on a key; `dry_run` names limits that refuse nobody. `counter_lease_ms` is how long a worker that
+    is not heard of is believed to be alive. `unsupported` lists settings without an
     effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
 
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_port: SecretRef | None = None
     redis_password: SecretRef | None = None
     counter_deadline_ms: int = 100
+    counter_lease_ms: int = 30_000
     unsupported: tuple[str, ...] = ()
 
     @property

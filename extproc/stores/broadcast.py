@@ -1,7 +1,8 @@
 """What one worker changed, every worker forgets: over Redis' publish and subscribe.
 
 A message is the scope of whoever changed. A subscriber that was away may have missed some, so whenever it is connected
-anew it forgets everything; until then answers are at most as old as the cache's time to live.
+anew it forgets everything; until then answers are at most as old as the cache's time to live. A server that was started
+again has forgotten, too, so whoever counts on it is told of a new connection (`forget_all`).
 """
 
 from __future__ import annotations
@@ -56,8 +57,12 @@ class Broadcast:
     async def _listen(self) -> None:
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(self._channel)
+            silent = False
             while True:
                 message = await subscription.get_message(timeout=SILENCE_SECONDS)
+                if message is None and silent:
+                    raise ConnectionError("no answer to a ping")
+                silent = message is None
                 if message is None:
                     await subscription.ping()
                 elif message["type"] == "subscribe":

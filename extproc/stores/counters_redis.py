@@ -34,7 +34,6 @@ _BATCH = 100
 _CONSTANTS = {
     "ROLLING_MS": holds.ROLLING_MS,
     "STEP_MS": holds.STEP_MS,
-    "LEASE_MS": counters.LEASE_MS,
     "BOOKING_MS": counters.BOOKING_MS,
     "REMEMBER_MS": counters.REMEMBER_MS,
 }
@@ -52,23 +51,32 @@ _packed = msgspec.msgpack.Encoder().encode
 
 class RedisCounters:
     """A `CounterStore` and a `Health`. `url` is `redis://`, `rediss://` or `unix://`. Every method raises
-    `StoreUnavailable` where Redis has not answered after `deadline_ms`."""
+    `StoreUnavailable` where Redis has not answered after `deadline_ms`. `lease_ms` is the same for all who share it."""
 
-    def __init__(self, url: str, *, namespace: str = "extproc", deadline_ms: int = 100, connections: int = 32) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "extproc",
+        deadline_ms: int = 100,
+        connections: int = 32,
+        lease_ms: int = counters.LEASE_MS,
+    ) -> None:
         if not namespace or set(namespace) & set("{}"):
             raise ValueError(f"{namespace!r} cannot be a hash tag")
         key = f"{{{namespace}}}leases"
         self._scripts = Scripts(url, key, deadline_ms=deadline_ms, connections=connections)
-        self._reserve = Script("reserve", _CONSTANTS)
-        self._extend = Script("extend", _CONSTANTS)
-        self._settle = Script("settle", _CONSTANTS)
-        self._booked = Script("booked", _CONSTANTS)
-        self._renew = Script("renew", _CONSTANTS)
-        self._begin_seed = Script("begin_seed", _CONSTANTS)
-        self._finish_seed = Script("finish_seed", _CONSTANTS)
-        self._unseed = Script("unseed", _CONSTANTS)
-        self._orphans = Script("orphans", _CONSTANTS)
-        self._levels = Script("levels", _CONSTANTS)
+        constants = {**_CONSTANTS, "LEASE_MS": lease_ms}
+        self._reserve = Script("reserve", constants)
+        self._extend = Script("extend", constants)
+        self._settle = Script("settle", constants)
+        self._booked = Script("booked", constants)
+        self._renew = Script("renew", constants)
+        self._begin_seed = Script("begin_seed", constants)
+        self._finish_seed = Script("finish_seed", constants)
+        self._unseed = Script("unseed", constants)
+        self._orphans = Script("orphans", constants)
+        self._levels = Script("levels", constants)
 
     async def ping(self) -> None:
         await self._scripts.ask("PING")

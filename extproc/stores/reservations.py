@@ -3,21 +3,25 @@
 * A counter that is unseeded is seeded from the ledger, once for all who wait for it.
 * Open exchanges are remembered here and told to the store from time to time, so that their leases live, and so that a
   store that lost its memory learns again what is held.
-* What the ledger has booked is told to the store, again and again until it has heard it.
+* What the ledger has booked is told to the store, again and again until it has heard it. So is an exchange of which
+  nothing became although the store may have heard of it (`withdraw`): a hold that nobody owns would be billed.
 * Exchanges whose lease ran out, here or in another process that is gone, are booked by their estimate: what they held.
+  After an outage nobody is taken for dead before they have had a lease's time to be heard again.
 
 While the store is gone an exchange may be counted in this process alone (`reserve_alone`); whether it may is not
-decided here. Those counters are made anew for every outage, and seeded from the ledger like any others.
+decided here. Those counters are made anew for every outage, and seeded from the ledger like any others. When the store
+is back it is told of what is still going on, as of any exchange that it has forgotten.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -25,13 +29,19 @@ from extproc.errors import StoreUnavailable
 from extproc.holds import Amounts, Ask, Booking, Full, Granted, Limit, Orphan, Scope, Unseeded
 from extproc.model import Receipt, UnixMs, Usage
 from extproc.stores.contract import ReceiptSink
-from extproc.stores.counters import CounterStore
+from extproc.stores.counters import LEASE_MS, CounterStore
+from extproc.stores.deadline import within
 
 logger = logging.getLogger(__name__)
 
-RENEW_SECONDS = 10.0
-SWEEP_SECONDS = 5.0
-ORPHANS_AT_ONCE = 100
+T = TypeVar("T")
+
+#: In the time of a lease: how often leases are renewed, and how often ones that ran out are looked for.
+RENEWALS, SWEEPS = 3, 6
+#: Of how many exchanges the store is told, or asked, at a time.
+AT_ONCE = 100
+#: How long the ledger may take to say what a counter starts from: an exchange is waiting.
+TRUTH_SECONDS = 2.0
 #: Seeding is repeated when the ledger changed under it; under this many changes in a row something else is wrong.
 SEED_ATTEMPTS = 8
 #: Bookings that the store has not heard of yet; beyond them the oldest are left to the leases.
@@ -43,11 +53,12 @@ _drafts = msgspec.msgpack.Decoder(Receipt)
 class Truth(Protocol):
     """What the ledger says a limit's counter should be."""
 
-    async def settled(self, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]: ...
+    def settled(self, limit: Limit, now: UnixMs) -> Coroutine[Any, Any, Sequence[tuple[UnixMs, int]]]: ...
 
 
 class Reservations:
-    """One for each process. `local` makes the counters of an outage. `scopes_of` tells what a receipt counts for."""
+    """One for each process. `local` makes the counters of an outage. `scopes_of` tells what a receipt counts for.
+    `lease_ms` is the store's own."""
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class Reservations:
         own_clock: bool,
         local: Callable[[], CounterStore],
         scopes_of: Callable[[Receipt], tuple[Scope, ...]],
+        lease_ms: int = LEASE_MS,
     ) -> None:
         self._counters = counters
         self._truth = truth
@@ -70,6 +82,11 @@ class Reservations:
         self._alone: dict[str, CounterStore] = {}
         self._seeding: dict[str, asyncio.Task[None]] = {}
         self._untold: deque[Booking] = deque(maxlen=MAX_UNTOLD)
+        self._withdrawing: set[asyncio.Task[None]] = set()
+        self._lease = lease_ms / 1000
+        self._hurried = asyncio.Event()
+        self._down = False
+        self._sweeps_from = 0.0
 
     # -- what exchanges ask --------------------------------------------------------------------------------------------
 
@@ -87,24 +104,44 @@ class Reservations:
         answer = await self._reserve(local, ask)
         if isinstance(answer, Granted):
             self._alone[ask.event_id] = local
+            self._alive[ask.event_id] = ask
         return answer
 
     async def extend(self, event_id: str, by: Amounts) -> Granted | Full:
-        """Hold more. Raises `StoreUnavailable`: whether the stream may go on is not decided here."""
+        """Hold more. Raises `StoreUnavailable`: whether the stream may go on is not decided here, so it is remembered
+        as one that did."""
         local = self._alone.get(event_id)
-        answer = await (local or self._counters).extend(event_id, by, self._moment(local))
-        ask = self._alive.get(event_id)
-        if ask is not None and isinstance(answer, Granted):
-            self._alive[event_id] = msgspec.structs.replace(ask, amounts=_sum(ask.amounts, by))
+        try:
+            if local is not None:
+                answer = await local.extend(event_id, by, self._now())
+            else:
+                answer = await self._noting(self._counters.extend(event_id, by, self._moment()))
+        except StoreUnavailable:
+            self._grow(event_id, by)
+            raise
+        if isinstance(answer, Granted):
+            self._grow(event_id, by)
         return answer
 
     async def settle(self, event_id: str, used: Amounts) -> None:
         """Give back what was held and count what was used. Never raises: what is not heard now is heard when booked."""
-        local = self._alone.get(event_id)
-        try:
-            await (local or self._counters).settle(event_id, used, self._moment(local))
-        except StoreUnavailable:
+        if (local := self._alone.get(event_id)) is not None:
+            await local.settle(event_id, used, self._now())
             return
+        with contextlib.suppress(StoreUnavailable):
+            await self._noting(self._counters.settle(event_id, used, self._moment()))
+
+    def withdraw(self, event_id: str) -> None:
+        """Nothing became of this exchange, and there will be no receipt: whoever may hold something for it forgets it.
+        Never raises, never waits."""
+        self._alive.pop(event_id, None)
+        nothing = Booking(event_id, Amounts(), (), new=True)
+        if (local := self._alone.pop(event_id, None)) is not None:
+            task = asyncio.ensure_future(local.booked([nothing], self._now()))
+            self._withdrawing.add(task)
+            task.add_done_callback(self._withdrawing.discard)
+        self._untold.append(nothing)
+        self.hurry()
 
     # -- what the recorder tells ---------------------------------------------------------------------------------------
 
@@ -127,31 +164,40 @@ class Reservations:
     async def renew_until_cancelled(self) -> None:
         """Keep the leases of what is alive here, and tell what was not heard."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), self._lease / RENEWALS)
+            self._hurried.clear()
+            with contextlib.suppress(StoreUnavailable):
                 await self.renew()
-            except StoreUnavailable:
-                continue
+
+    def hurry(self) -> None:
+        """Renew now: the store may have lost its memory, or there is something to tell it."""
+        self._hurried.set()
 
     async def renew(self) -> None:
         """Once. Raises `StoreUnavailable`."""
         await self._tell()
-        if asks := tuple(self._alive.values()):
-            await self._counters.renew(asks, self._moment())
+        asks = tuple(self._alive.values())
+        for start in range(0, len(asks), AT_ONCE):
+            await self._noting(self._counters.renew(asks[start : start + AT_ONCE], self._moment()))
 
     async def sweep_until_cancelled(self, receipts: ReceiptSink) -> None:
-        """Book orphans."""
+        """Book orphans, once everybody had a lease's time to be heard."""
+        clock = asyncio.get_running_loop().time
+        self._sweeps_from = clock() + self._lease
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                await self.sweep(receipts)
-            except StoreUnavailable:
-                continue
+            await asyncio.sleep(self._lease / SWEEPS)
+            with contextlib.suppress(StoreUnavailable):
+                if self._down:
+                    # A question about nothing, only to know whether it is back.
+                    await self._noting(self._counters.levels((), self._moment()))
+                elif clock() >= self._sweeps_from:
+                    await self.sweep(receipts)
 
     async def sweep(self, receipts: ReceiptSink) -> int:
         """Hand in a receipt for every orphan there is; how many. Raises `StoreUnavailable`."""
         count = 0
-        while orphans := await self._counters.orphans(ORPHANS_AT_ONCE, self._moment()):
+        while orphans := await self._noting(self._counters.orphans(AT_ONCE, self._moment())):
             for orphan in orphans:
                 await self._adopt(orphan, receipts)
             count += len(orphans)
@@ -162,10 +208,28 @@ class Reservations:
     def _moment(self, local: CounterStore | None = None) -> UnixMs | None:
         return None if self._own_clock and local is None else self._now()
 
+    async def _noting(self, question: Awaitable[T]) -> T:
+        """The store's answer; whether there is one is noted."""
+        try:
+            answer = await question
+        except StoreUnavailable:
+            self._down = True
+            raise
+        if self._down:
+            self._down = False
+            self._sweeps_from = asyncio.get_running_loop().time() + self._lease
+            self.hurry()
+        return answer
+
+    def _grow(self, event_id: str, by: Amounts) -> None:
+        if (ask := self._alive.get(event_id)) is not None:
+            self._alive[event_id] = msgspec.structs.replace(ask, amounts=_sum(ask.amounts, by))
+
     async def _reserve(self, counters: CounterStore, ask: Ask) -> Granted | Full:
         local = None if counters is self._counters else counters
         for _ in range(SEED_ATTEMPTS):
-            answer = await counters.reserve(ask, self._moment(local))
+            question = counters.reserve(ask, self._moment(local))
+            answer = await (self._noting(question) if local is None else question)
             if not isinstance(answer, Unseeded):
                 return answer
             await self._seed_all(counters, [ask.limits[position] for position in answer.positions])
@@ -189,24 +253,36 @@ class Reservations:
         local = None if counters is self._counters else counters
         token = secrets.token_hex(8)
         await counters.begin_seed([limit], token)
-        settled = await self._truth.settled(limit, self._now())
+        try:
+            settled = await within(TRUTH_SECONDS, self._truth.settled(limit, self._now()))
+        except TimeoutError:
+            raise StoreUnavailable("ledger", f"no answer within {TRUTH_SECONDS} s") from None
         await counters.finish_seed(limit, token, settled, self._moment(local))
 
     async def _tell(self) -> None:
         """Tell the store what it has not heard of. What it does not hear stays for the next time."""
         while self._untold:
-            batch = [self._untold.popleft() for _ in range(min(len(self._untold), ORPHANS_AT_ONCE))]
+            batch = [self._untold.popleft() for _ in range(min(len(self._untold), AT_ONCE))]
             try:
-                await self._counters.booked(batch, self._moment())
-            except StoreUnavailable:
+                await self._noting(self._counters.booked(batch, self._moment()))
+            except (StoreUnavailable, asyncio.CancelledError) as unheard:
                 self._untold.extendleft(reversed(batch))
-                return
+                if isinstance(unheard, StoreUnavailable):
+                    return
+                raise
 
     async def _adopt(self, orphan: Orphan, receipts: ReceiptSink) -> None:
         """Book an orphan by what it held, unless it is alive here: then its lease was only late."""
         if orphan.event_id in self._alive:
             return
-        receipt = _estimated(orphan, self._now())
+        try:
+            receipt = _estimated(orphan, self._now())
+        except msgspec.DecodeError:
+            # Nobody can book it: what it used is lost, and what its counters know is worth nothing any more.
+            logger.exception("orphan_lost", extra={"event_id": orphan.event_id, "spend_nanos": orphan.held.nanos})
+            self._untold.append(Booking(orphan.event_id, Amounts(), (), new=False))
+            self.hurry()
+            return
         logger.warning("orphan_booked", extra={"event_id": orphan.event_id, "spend_nanos": receipt.spend})
         await receipts.put(receipt)
 
