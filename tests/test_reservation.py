@@ -59,16 +59,23 @@ class Counters(MemoryCounters):
 
 
 class World:
-    """One process with a key's limits; `on_outage` and `wait_ms` as an operator sets them."""
+    """One process with a key's limits; `on_outage` and `wait_ms` as an operator sets them.
 
-    def __init__(self, *, wait_ms: int = 0, on_outage: OnOutage = OnOutage.REFUSE, **allowance: Any) -> None:
+    With a `standing` clock no stream has a pace, so it does not stop the earlier the slower the machine is.
+    """
+
+    def __init__(
+        self, *, wait_ms: int = 0, on_outage: OnOutage = OnOutage.REFUSE, standing: bool = False, **allowance: Any
+    ) -> None:
+        began = now()
+        clock = (lambda: began) if standing else now
         self.key = Key(digest="d", name="sk-...last", **allowance)
         self.counters = Counters(now)
         self.reservations = Reservations(
             self.counters, EmptyLedger(), now=now, own_clock=False, local=lambda: MemoryCounters(now),
             scopes_of=limits.scopes,
         )  # fmt: skip
-        self.rules = Rules(self.reservations, Expectations(), now, on_outage, wait_ms)
+        self.rules = Rules(self.reservations, Expectations(), clock, on_outage, wait_ms)
         self._number = 0
 
     def asks(self, *, stream: bool = False, max_tokens: int | None = None) -> Reservation:
@@ -200,7 +207,7 @@ def body_with(events: int) -> EventStreamBody:
 
 
 async def test_a_stream_holds_more_as_it_goes_and_ends_before_it_uses_what_it_does_not_hold():
-    world = World(max_budget=200 * RATE)
+    world = World(standing=True, max_budget=200 * RATE)
     one = world.asks(stream=True, max_tokens=20)
     assert await one.admit() is None
     body, refusal, tokens = body_with(0), None, 0
@@ -216,7 +223,7 @@ async def test_a_stream_holds_more_as_it_goes_and_ends_before_it_uses_what_it_do
 
 
 async def test_a_stream_goes_on_with_what_it_has_and_holds_more_when_others_give_back():
-    world = World(max_budget=200 * RATE)
+    world = World(standing=True, max_budget=200 * RATE)
     other, one = world.asks(max_tokens=130), world.asks(stream=True, max_tokens=30)
     await other.admit()
     assert await one.admit() is None
@@ -322,3 +329,16 @@ async def test_what_cannot_be_stopped_holds_all_that_its_client_allows_or_a_mode
     await world.asks(stream=stream, max_tokens=allowed).admit()
 
     assert await world.level() == (0, (held + PROMPT) * RATE)
+
+
+async def test_a_fast_provider_is_asked_for_early_and_stopped_early():
+    """What it generates until it hears of the end must be held as well."""
+    world = World(max_budget=200 * RATE, wait_ms=300)
+    one = world.asks(stream=True, max_tokens=100)
+    await one.admit()
+    await asyncio.sleep(reservation.PACE_MS / 1000)
+
+    await one.follow(body_with(90))
+
+    assert one._stop > reservation.STOP_TOKENS + 5
+    assert one._margin > one._stop + 50
