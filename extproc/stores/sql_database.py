@@ -140,13 +140,13 @@ def _engine(url: URL, arguments: dict[str, Any], **pool: Any) -> AsyncEngine:
     return create_async_engine(url, hide_parameters=True, connect_args=arguments, **pool)
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = "head") -> None:
     """Run the steps that this database has not seen, in the transaction of the connection."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     except CommandError:
         raise ConfigError(
             "the database was written by a newer version of this program; use that or a newer one"

@@ -71,10 +71,13 @@ def _postgresql(url: URL, pool_size: int | None) -> Location:
             f"known are {', '.join(sorted(_KNOWN))}"
         )
     pgbouncer = _switch(given, "pgbouncer")
+    settings = _settings(given, pgbouncer=pgbouncer)
+    # pgbouncer refuses connections that set what it does not know.
+    timeout = {} if pgbouncer else {"statement_timeout": str(int(STATEMENT_SECONDS * 1_000))}
     return Location(
         url=url.set(drivername="postgresql+asyncpg", query={name: url.query[name] for name in _KEPT & given.keys()}),
-        arguments=_arguments(given, pgbouncer=pgbouncer),
-        timeouts={"command_timeout": _GIVE_UP_SECONDS, "server_settings": _settings(given, pgbouncer=pgbouncer)},
+        arguments={**_arguments(given, pgbouncer=pgbouncer), "server_settings": settings},
+        timeouts={"command_timeout": _GIVE_UP_SECONDS, "server_settings": settings | timeout},
         pool_size=pool_size or _number(given, "connection_limit", int) or POOL_SIZE,
         pool_seconds=_number(given, "pool_timeout", float) or POOL_SECONDS,
         pooled_outside=pgbouncer,
@@ -94,12 +97,10 @@ def _arguments(given: dict[str, str], *, pgbouncer: bool) -> dict[str, Any]:
 
 
 def _settings(given: dict[str, str], *, pgbouncer: bool) -> dict[str, str]:
-    """The server's settings. pgbouncer refuses connections with others than these few."""
     settings = {"application_name": given.get("application_name", "llm-extproc")}
-    if pgbouncer:
-        return settings
-    settings["statement_timeout"] = str(int(STATEMENT_SECONDS * 1_000))
     if "schema" in given:
+        if pgbouncer:
+            raise ConfigError("the database's URL cannot have schema with pgbouncer=true: set search_path for the user")
         settings["search_path"] = given["schema"]
     return settings
 

@@ -1,4 +1,4 @@
-"""What is SQLite's own: its file, its processes, its power cuts, its outages, and the steps that make its tables."""
+"""What is SQLite's own: its file, its processes, its power cuts, and its outages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 
 from extproc.errors import ConfigError, StoreUnavailable
 from extproc.model import Key, Receipt, Usage
-from extproc.stores import sql_database, tables
+from extproc.stores import sql_database
 from extproc.stores.contract import KeyFilter, SpendFilter
 from extproc.stores.sql import SqlStore
 from extproc.stores.sql_database import Database
@@ -68,19 +66,6 @@ async def test_what_was_booked_is_there_after_a_restart(store, tmp_path):
     assert [row.receipt.event_id for row in await again.rows(SpendFilter(), limit=5)] == ["e"]
     assert await spend_of(again) == 1
     await again.close()
-
-
-async def test_the_steps_make_exactly_the_tables_that_the_queries_know(tmp_path):
-    database = await Database.open(url(tmp_path))
-    async with database.reading() as connection:
-        differences = await connection.run_sync(
-            lambda sync: compare_metadata(
-                MigrationContext.configure(sync, opts={"compare_type": True}), tables.metadata
-            )
-        )
-    await database.close()
-
-    assert differences == []
 
 
 async def test_every_connection_waits_for_others_and_every_commit_reaches_the_disk(tmp_path):
