@@ -61,6 +61,8 @@ class Reserves(Protocol):
 
     async def settle(self, event_id: str, used: Amounts) -> None: ...
 
+    def withdraw(self, event_id: str) -> None: ...
+
 
 class Rules(msgspec.Struct, frozen=True):
     """What every reservation of this process shares. `wait_ms` is how long an exchange waits for holds of others."""
@@ -113,6 +115,7 @@ class Reservation:
         self._granted: Granted | None = None
         #: Whether the counters were gone, and this process counts for itself.
         self.alone = False
+        self._unsure = False
 
     async def follow(self, body: ResponseBody) -> Refusal | None:
         """A body has grown: let it go on, hold more for it, or say why it must end. Counts exactly only where it must.
@@ -146,7 +149,21 @@ class Reservation:
         return tuple(self._limits[position] for position in self._granted.over) if self._granted else ()
 
     async def admit(self) -> Refusal | None:
-        """Reserve, or say why not."""
+        """Reserve, or say why not. Whoever is refused, or hangs up before the answer, holds nothing."""
+        try:
+            refusal = await self._admit()
+        except BaseException:
+            self.withdraw()
+            raise
+        if refusal is not None and self._unsure:
+            self.withdraw()
+        return refusal
+
+    def withdraw(self) -> None:
+        """Nothing became of the exchange, and nothing is booked for it. Never raises, never waits."""
+        self._rules.reservations.withdraw(self._admitted.event_id)
+
+    async def _admit(self) -> Refusal | None:
         deadline = self._rules.now() + self._rules.wait_ms
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -215,7 +232,9 @@ class Reservation:
     async def _question(self, ask: Ask) -> Granted | Full | Refusal:
         try:
             return await self._rules.reservations.reserve(ask)
-        except StoreUnavailable:
+        except StoreUnavailable as outage:
+            # It may have heard the question, and hold what nobody knows of.
+            self._unsure = self._unsure or outage.asked
             refusal = outages.verdict(outages.Store.COUNTERS, self._rules.on_outage, limited=True)
         if refusal is not None:
             return refusal
