@@ -35,7 +35,7 @@ from extproc.policy.refusals import Refusal
 SMALLEST_SLICE, LARGEST_SLICE = 16, 1_024
 #: A stream ends when so many of the tokens that it holds are left and there are no more, or as many as its provider
 #: generates in so many milliseconds: what is generated before the end is heard of must be held, too.
-STOP_TOKENS, STOP_MS = 4, 40
+STOP_TOKENS, STOP_MS = 4, 80
 #: It asks for more so many tokens before it would have to end, or as many as are generated while one would wait.
 MARGIN_TOKENS, MOST_MARGIN_TOKENS = 16, 256
 #: A pace is not believed before the exchange has lasted so long.

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 
 from benchmarks.exactness.fleet import Fleet
-from benchmarks.exactness.tenants import NANOS, body
+from benchmarks.exactness.tenants import body
 
-#: A call of LiteLLM's experiment: $0.05, of a budget of $0.50, forty at once. At our price that is 50,000 tokens.
-CALLS, DOLLARS, CALL_DOLLARS = 40, 0.50, 0.05
+#: LiteLLM's experiment: forty calls at once, of 20 tokens or $0.05 each, on a budget of $0.50.
+CALLS, DOLLARS, LENGTH = 40, 0.50, 20
 
 
 async def truth(fleet: Fleet, user: str) -> int:
@@ -45,7 +45,7 @@ async def all_of(fleet: Fleet) -> list[str]:
     lines = ["### LiteLLM's cases and rates", "", "| case | wanted | got |", "|---|---|---|"]
     for name, more, suffix, wanted in (
         ("budget $0.50, 40 calls of $0.05, no max_tokens", {}, "", "10 admitted, $0.50"),
-        ("the same, exact max_tokens", {"max_tokens": None}, "", "10 admitted, $0.50"),
+        ("the same, exact max_tokens", {"max_tokens": LENGTH}, "", "10 admitted, $0.50"),
         ("the same, understated max_tokens", {"max_tokens": 5}, " however many", "bounded"),
     ):
         lines.append(await _budget_case(fleet, name, dict(more), suffix, wanted))
@@ -59,11 +59,7 @@ async def _budget_case(fleet: Fleet, name: str, more: dict[str, Any], suffix: st
     user = f"case-{time.monotonic_ns()}"
     async with _client(fleet) as client:
         key = await _key(fleet, client, max_budget=DOLLARS)
-        prompt = await _prompt_tokens(fleet, client, suffix)
-        length = int(CALL_DOLLARS * 1e9) // NANOS - prompt
-        if "max_tokens" in more and more["max_tokens"] is None:
-            more["max_tokens"] = length
-        asked = body(user, length, 0, stream=False, suffix=suffix, **more)
+        asked = body(user, LENGTH, 1, stream=False, suffix=suffix, model="dear", **more)
         answers = await asyncio.gather(*(_post(client, key, asked) for _ in range(CALLS)))
     spent = await booked(fleet, key)
     told = collections.Counter(answer.status_code for answer in answers)
@@ -76,7 +72,7 @@ async def _rate_case(
     user = f"case-{time.monotonic_ns()}"
     async with _client(fleet) as client:
         key = await _key(fleet, client, **limit)
-        prompt = await _prompt_tokens(fleet, client, "")
+        prompt = await _prompt_tokens(fleet, client)
         asked = body(user, 30 - prompt if length is None else length, 10, stream=False)
         answers = await asyncio.gather(*(_post(client, key, asked) for _ in range(calls)))
     told = collections.Counter(answer.status_code for answer in answers)
@@ -85,10 +81,10 @@ async def _rate_case(
     return f"| {name} | {wanted} | {told[200]} admitted, {tokens} tokens; retry-after {', '.join(waits)} |"
 
 
-async def _prompt_tokens(fleet: Fleet, client: httpx.AsyncClient, suffix: str) -> int:
+async def _prompt_tokens(fleet: Fleet, client: httpx.AsyncClient) -> int:
     """What the provider counts for the prompt of such a call."""
     key = await _key(fleet, client)
-    answer = await _post(client, key, body("probe", 10_000, 0, stream=False, suffix=suffix, max_tokens=1))
+    answer = await _post(client, key, body("probe", 10, 10, stream=False, max_tokens=1))
     return int(answer.json()["usage"]["prompt_tokens"])
 
 

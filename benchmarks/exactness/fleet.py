@@ -20,7 +20,7 @@ import httpx
 import msgspec
 import yaml
 
-from benchmarks.exactness.tenants import PRICE
+from benchmarks.exactness.tenants import DEAR_PRICE, PRICE
 from benchmarks.processes import ROOT, Started, accepts, envoy_path, free_port, module, running, wait_until
 from tests.running_postgres import Server, server
 from tests.running_redis import running_redis
@@ -96,15 +96,21 @@ def started(folder: Path, *, workers: int = 3, program: str = "extproc", **setti
 
 
 def _configuration(port: int, redis_url: str, settings: dict[str, Any]) -> dict[str, Any]:
-    parameters = {
-        "model": "openai/truth",
-        "api_base": f"http://127.0.0.1:{port}/v1",
-        "api_key": "os.environ/EXTPROC_BENCH_MASTER_KEY",
-        "input_cost_per_token": PRICE,
-        "output_cost_per_token": PRICE,
-    }
+    common = {"api_base": f"http://127.0.0.1:{port}/v1", "api_key": "os.environ/EXTPROC_BENCH_MASTER_KEY"}
+    prices = {"truth": (PRICE, PRICE), "dear": ("0", DEAR_PRICE)}
     return {
-        "model_list": [{"model_name": "truth", "litellm_params": parameters}],
+        "model_list": [
+            {
+                "model_name": name,
+                "litellm_params": {
+                    "model": f"openai/{name}",
+                    "input_cost_per_token": given,
+                    "output_cost_per_token": taken,
+                    **common,
+                },
+            }
+            for name, (given, taken) in prices.items()
+        ],
         "general_settings": {
             "master_key": "os.environ/EXTPROC_BENCH_MASTER_KEY",
             "database_url": "os.environ/EXTPROC_BENCH_DATABASE_URL",

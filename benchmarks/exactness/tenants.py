@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ import msgspec
 
 #: Told so often in one place that the budget is gone, a client believes it.
 BELIEVES_AFTER = 3
-#: Dollars per token of either kind, as the configuration prices the model.
-PRICE = "0.000001"
+#: Dollars per token of either kind, as the configuration prices the model `truth`; and per output token of the model
+#: `dear`, as in LiteLLM's experiment, whose calls have 20 tokens and cost $0.05.
+PRICE, DEAR_PRICE = "0.000001", "0.0025"
 NANOS = 1_000
 LENGTHS = (100, 600)
 
@@ -44,8 +46,8 @@ class Tenant(msgspec.Struct):
 
 
 def body(user: str, length: int, pace: int, *, stream: bool, **more: Any) -> dict[str, Any]:
-    message = {"role": "user", "content": f"Please answer with {length} tokens each {pace} ms{more.pop('suffix', '')}"}
-    return {"model": "truth", "user": user, "messages": [message], "stream": stream, **more}
+    message = {"role": "user", "content": f"answer with {length} tokens each {pace} ms{more.pop('suffix', '')}"}
+    return {"model": more.pop("model", "truth"), "user": user, "messages": [message], "stream": stream, **more}
 
 
 async def spend_all(tenant: Tenant, client: httpx.AsyncClient, pace: int, chance: random.Random) -> None:
@@ -74,11 +76,15 @@ async def _one_stream(tenant: Tenant, client: httpx.AsyncClient, pace: int, leng
             if answer.status_code == 429:
                 return "held"
             if answer.status_code != 200:
+                print(f"unexpected {answer.status_code}: {(await answer.aread())[:300]!r}", file=sys.stderr)
                 return "failed"
             async for piece in answer.aiter_raw():
                 received = (received + piece)[-4096:]
-    except httpx.HTTPError:
-        return "ended" if b'"error"' in received else "failed"
+    except httpx.HTTPError as error:
+        if b'"error"' in received:
+            return "ended"
+        print(f"unexpected {error!r} after {received[-100:]!r}", file=sys.stderr)
+        return "failed"
     return "complete" if received.endswith(b"[DONE]\n\n") else "ended"
 
 

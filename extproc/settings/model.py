@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_host: SecretRef | None = None
     redis_port: SecretRef | None = None
     redis_password: SecretRef | None = None
-    counter_deadline_ms: int = 100
+    counter_deadline_ms: int = 250
     counter_lease_ms: int = 30_000
     unsupported: tuple[str, ...] = ()
 
