@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,6 @@ import yaml
 
 from benchmarks.exactness.tenants import DEAR_PRICE, PRICE
 from benchmarks.processes import ROOT, Started, accepts, envoy_path, free_port, module, running, wait_until
-from tests.running_postgres import Server, server
-from tests.running_redis import running_redis
 
 
 class Fleet(msgspec.Struct):
@@ -34,7 +33,7 @@ class Fleet(msgspec.Struct):
     master_key: str
     workers: list[Started]
     redis: Any
-    postgres: Server
+    postgres: Any
     config: Path
     data_dir: Path
 
@@ -50,6 +49,11 @@ class Fleet(msgspec.Struct):
 @contextlib.contextmanager
 def started(folder: Path, *, workers: int = 3, program: str = "extproc", **settings: Any) -> Iterator[Fleet]:
     """A fleet in `folder`; `program` is the module of the workers, `settings` go to `extproc_settings`."""
+    sys.path.append(str(ROOT / "tests"))
+    # The servers are those of the tests.
+    from running_postgres import server
+    from running_redis import running_redis
+
     with contextlib.ExitStack() as stack:
         port, generator_port = free_port(), free_port()
         environment = {"EXTPROC_BENCH_MASTER_KEY": f"sk-{secrets.token_urlsafe(32)}"}
