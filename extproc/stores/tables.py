@@ -241,5 +241,6 @@ ledger_tags = Table(
     Column("ended_at", BigInteger, nullable=False),
     Column("spend", BigInteger),
     Column("tokens", BigInteger, nullable=False),
+    Index("ix_ledger_tags_sum", "tag", "started_at", "spend"),
     Index("ix_ledger_tags_ended_at", "ended_at"),
 )

@@ -177,6 +177,7 @@ def _create_ledger_tags() -> None:
         sa.PrimaryKeyConstraint("tag", "started_at", "event_id", name="pk_ledger_tags"),
     )
     _fill_ledger_tags()
+    op.create_index("ix_ledger_tags_sum", "ledger_tags", ["tag", "started_at", "spend"])
     op.create_index("ix_ledger_tags_ended_at", "ledger_tags", ["ended_at"])
 
 
