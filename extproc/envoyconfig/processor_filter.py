@@ -38,6 +38,8 @@ MUTABLE = (
     "llm_provider-*",
     "openai-organization",
     "openai-project",
+    "rate_limit_type",
+    "reset_at",
     "retry-after*",
     "set-cookie",
     "x-extproc-*",

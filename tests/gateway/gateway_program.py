@@ -121,12 +121,12 @@ def serve(arguments: str, log: str, *faults: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for stream in (1, 2):
         os.dup2(output, stream)
-    settings, layout = pickle.loads(Path(arguments).read_bytes())
+    settings, layout, worker = pickle.loads(Path(arguments).read_bytes())
     for name, _, value in (fault.partition("=") for fault in faults):
         FAULTS[name](value)
-    logs.configure()
+    logs.configure(worker=worker if layout.workers > 1 else None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(app.serve(settings, layout, SecretStr(os.environ["EXTPROC_MASTER_KEY"])))
+        runner.run(app.serve(settings, layout, SecretStr(os.environ["EXTPROC_MASTER_KEY"]), worker=worker))
 
 
 def main() -> None:

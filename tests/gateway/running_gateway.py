@@ -85,7 +85,7 @@ class Gateway:
     async def start_server(self, *faults: str) -> None:
         """Start the server and wait until it answers through Envoy."""
         arguments = Path(self.layout.admin_socket).parent / "arguments.pickle"
-        arguments.write_bytes(pickle.dumps((self.settings, self.layout)))
+        arguments.write_bytes(pickle.dumps((self.settings, self.layout, 0)))
         self._server, self._faults = await self._nursery.start(arguments, self._log, *faults), faults
         await self._until_ready()
 
@@ -196,7 +196,7 @@ async def running_gateway(
     """A gateway in front of `upstream`, its server not yet started. `changes` are settings."""
     with tempfile.TemporaryDirectory(prefix="gw-") as directory:
         settings = Settings(deployments=deployments(upstream.port), **changes)
-        found = _layout(settings, data_dir or Path(directory))
+        found = free_layout(settings, data_dir or Path(directory))
         async with running_envoy(render(settings, found), "--file-flush-interval-msec", "50") as envoy:
             gateway = Gateway(settings, found, envoy, nursery)
             try:
@@ -205,9 +205,10 @@ async def running_gateway(
                 await gateway.close()
 
 
-def _layout(settings: Settings, data_dir: Path) -> Layout:
+def free_layout(settings: Settings, data_dir: Path, workers: int = 1) -> Layout:
+    """A layout on free ports, its directories and certificates made."""
     ports = layout.Ports(http=free_port(), https=free_port(), https_address="127.0.0.1")
-    found = layout.build(settings, data_dir, ports, drain_seconds=3)
+    found = layout.build(settings, data_dir, ports, drain_seconds=3, workers=workers)
     layout.prepare(found)
     certificates.ensure(data_dir / "tls", "localhost", datetime.datetime.now(datetime.UTC))
     return found
