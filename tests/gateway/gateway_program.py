@@ -1,8 +1,8 @@
 """The real server, composed as ever, with one call to its surroundings made worse where a test asks for it.
 
-`python -m tests.gateway.gateway_program` imports everything once, then forks a server for each line on its standard
-input, a JSON list `[arguments file, log file, fault…]`, and answers with the server's process id. Tests that kill
-servers start many, and importing costs seconds. Nothing but imports has happened when it forks. Servers end with it.
+`python -m tests.gateway.gateway_program` imports and loads everything once, then forks a server for each line on its
+standard input, a JSON list `[arguments file, log file, fault…]`, and answers with the server's process id. Tests that
+kill servers start many, and importing costs seconds. No thread and no loop has begun when it forks. Servers end with it.
 
 A fault is `name=value`; each changes how the disk, the store or the process behaves at one place, never a decision of
 the program.
@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from extproc import app
 from extproc.exchange import Exchange
 from extproc.policy.routing import Routes
+from extproc.pricing import tokens
 from extproc.stores.sql import SqlStore
 from extproc.telemetry import logs
 
@@ -130,6 +131,8 @@ def serve(arguments: str, log: str, *faults: str) -> None:
 
 
 def main() -> None:
+    # What every server would load by itself, in the middle of a test.
+    tokens.preload()
     # Nobody here waits for the servers: the kernel buries them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:

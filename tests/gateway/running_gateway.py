@@ -158,7 +158,10 @@ class Gateway:
             await self.kill_server()
 
     async def _until_ready(self) -> None:
-        async with asyncio.timeout(READY_WITHIN_SECONDS), httpx.AsyncClient(base_url=self.http) as client:
+        async with (
+            asyncio.timeout(READY_WITHIN_SECONDS),
+            httpx.AsyncClient(base_url=self.http, timeout=READY_WITHIN_SECONDS) as client,
+        ):
             while (await client.post(CHAT, json={})).status_code != 401:
                 assert self.server.running, self.log()[-4000:]
                 await asyncio.sleep(0.05)
