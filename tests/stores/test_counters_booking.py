@@ -237,17 +237,31 @@ class TestSeeding:
         assert await level(counters, rpm(9), NOW + ROLLING_MS) == Level(1, 0)
         assert await level(counters, rpm(9), NOW + ROLLING_MS + STEP_MS) == Level(0, 0)
 
+    async def test_a_request_that_was_added_to_a_seed_is_held_again_when_that_is_forgotten(self, counters):
+        await seed(counters, rpm(9))
+        await counters.reserve(ask(rpm(9), event="event"), NOW)
+        await counters.unseed(KEY)
+        await seed(counters, rpm(9))
+        await counters.settle("event", Amounts(), NOW)
+        await counters.unseed(KEY)
+        await seed(counters, rpm(9))
+
+        assert await level(counters, rpm(9)) == Level(0, 1)
+
     async def test_a_request_is_not_held_longer_than_a_rolling_window_sees_it(self, counters):
         limits = rpm(9), places(2)
+        old, young, late = ask(*limits), ask(rpm(9)), NOW + ROLLING_MS + STEP_MS
         await seed(counters, *limits)
-        await counters.reserve(ask(*limits, event="event"), NOW)
+        await counters.reserve(old, NOW)
+        await counters.reserve(young, NOW + STEP_MS)
         await counters.unseed(KEY)
         await seed(counters, *limits)
 
-        await counters.renew([ask(*limits, event="event")], NOW + ROLLING_MS)
-        assert await counters.levels(limits, NOW + ROLLING_MS) == [Level(0, 1), Level(0, 1)]
-        await counters.renew([ask(*limits, event="event")], NOW + ROLLING_MS + STEP_MS)
-        assert await counters.levels(limits, NOW + ROLLING_MS + STEP_MS) == [Level(0, 0), Level(0, 1)]
-        await counters.settle("event", Amounts(), NOW + 2 * ROLLING_MS)
-        await counters.booked([booking("event")], NOW + 2 * ROLLING_MS)
-        assert await counters.levels(limits, NOW + 2 * ROLLING_MS) == [Level(0, 0), Level(0, 0)]
+        await counters.renew([old, young], late - 1)
+        assert await counters.levels(limits, late - 1) == [Level(0, 2), Level(0, 1)]
+        for _ in range(2):
+            await counters.renew([old, young], late)
+            assert await counters.levels(limits, late) == [Level(0, 1), Level(0, 1)]
+        await counters.settle(old.event_id, Amounts(), late)
+        await counters.booked([booking(old.event_id)], late)
+        assert await counters.levels(limits, late) == [Level(0, 1), Level(0, 0)]

@@ -18,7 +18,7 @@ from running_redis import RunningRedis, running_redis
 from extproc.errors import StoreUnavailable
 from extproc.holds import Amounts, Ask, Booking, Full, Granted, Level, Limit
 from extproc.stores.counters import REMEMBER_MS
-from extproc.stores.counters_redis import RedisCounters
+from extproc.stores.counters_redis import MOST, RedisCounters
 
 LIMITS = (budget(99), budget(99, TEAM, since=0, until=None), rpm(99), tpm(99), places(99))
 
@@ -60,6 +60,16 @@ async def live(store: RedisCounters) -> None:
     for number, event in enumerate(("booked", "settled")):
         await store.settle(event, Amounts(2, 2), now + 600 + 200 * number)
     await store.booked([Booking("booked", Amounts(2, 2), (KEY, TEAM), new=True)])
+
+
+async def three_steps(store: RedisCounters) -> int:
+    """Five tokens in each of three seconds; the first moment of them."""
+    now = int(time.time()) * 1000
+    await seed(store, tpm(99))
+    for number in range(3):
+        await store.reserve(Ask(str(number), (tpm(99),), Amounts()), now + 1_000 * number)
+        await store.settle(str(number), Amounts(5), now + 1_000 * number)
+    return now
 
 
 class TestKeys:
@@ -122,17 +132,37 @@ class TestKeys:
             RedisCounters("redis://localhost", namespace=namespace)
 
     async def test_steps_that_were_thrown_out_make_their_counter_unseeded(self, redis_server):
-        now = int(time.time()) * 1000
         async with opened(redis_server, namespace="evicting") as store:
-            await seed(store, tpm(99))
-            for number in range(3):
-                ask = Ask(str(number), (tpm(99),), Amounts())
-                await store.reserve(ask, now + 1_000 * number)
-                await store.settle(str(number), Amounts(5), now + 1_000 * number)
+            now = await three_steps(store)
             redis_server.client.delete("{evicting}r:" + tpm(99).counter)
 
             assert await store.levels([tpm(99)], now + 3_000) == [Level(15, 0)]
             assert await store.levels([tpm(99)], now + 60_500) == [None]
+
+    async def test_steps_of_a_counter_that_was_thrown_out_do_not_come_back(self, redis_server):
+        async with opened(redis_server, namespace="leftover") as store:
+            now = await three_steps(store)
+            redis_server.client.delete("{leftover}c:" + tpm(99).counter)
+            await store.begin_seed([tpm(99)], "other")
+            await store.finish_seed(tpm(99), "other", [(now + 500, 1), (now + 2_500, 1), (now + 2_700, 1)], now + 3_000)
+
+            assert await store.levels([tpm(99)], now + 60_600) == [Level(2, 0)]
+
+    async def test_the_lease_of_an_exchange_that_was_thrown_out_ends(self, redis_server):
+        async with opened(redis_server, namespace="gone") as store:
+            await live(store)
+            redis_server.client.delete("{gone}x:open", "{gone}x:settled")
+
+            assert await store.orphans(9, int(time.time()) * 1000 + DAY) == []
+            assert redis_server.client.zcard("{gone}leases") == 0
+
+    async def test_a_limit_above_what_lua_can_count_is_that(self, store):
+        limit = budget(10**18)
+        await store.begin_seed([limit], "token")
+        await store.finish_seed(limit, "token", [(0, MOST - 1)])
+
+        assert await store.reserve(Ask("some", (limit,), Amounts(0, 2))) == Full(0, Level(MOST - 1, 0), 2, limit.until)
+        assert isinstance(await store.reserve(Ask("less", (limit,), Amounts(0, 1))), Granted)
 
 
 class TestScripts:

@@ -128,6 +128,7 @@ class TestRenew:
         await counters.reserve(ask(*limits, event="event", tokens=4, nanos=5), NOW)
 
         await counters.renew([ask(*limits, event="event", tokens=6, nanos=2)], NOW)
+        await counters.renew([ask(*limits, event="event", tokens=2, nanos=2)], NOW)
 
         assert await counters.levels(limits, NOW) == [Level(0, 5), Level(0, 6), Level(0, 1)]
         await counters.settle("event", Amounts(), NOW)
