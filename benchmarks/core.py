@@ -19,7 +19,7 @@ from extproc.admission import Surroundings
 from extproc.bodies import request, response
 from extproc.events import Event
 from extproc.exchange import Exchange
-from extproc.model import Deployment, Key, Outcome, Receipt, SecretRef, Upstream, Usage
+from extproc.model import Deployment, EndUser, Key, Outcome, Receipt, SecretRef, Tag, Upstream, Usage
 from extproc.policy import credentials
 from extproc.policy.routing import Routes
 from extproc.pricing.catalog import Prices
@@ -46,6 +46,12 @@ class OneKey:
 
     async def find(self, digest: str) -> Key | None:
         return self._key if digest == self._key.digest else None
+
+    async def find_end_user(self, _: str) -> EndUser | None:
+        return None
+
+    async def find_tags(self, _: Sequence[str]) -> tuple[Tag, ...]:
+        return ()
 
 
 class Kept:

