@@ -23,6 +23,7 @@ from extproc.policy.refusals import Refusal
 #: Removed from every request, whether or not we were shown them (the filter does not show us cookies).
 _ALWAYS_REMOVED = (b"cookie", b"x-litellm-tags", b"openai-organization", b"openai-project")
 _OURS = (b"x-extproc-", b"x-litellm-")
+_OF_A_BODY = frozenset({b"content-encoding", b"content-type"})
 #: Facts about the operator's account at the provider are nobody else's business.
 _ACCOUNT_HEADERS = frozenset({b"set-cookie", b"openai-organization", b"openai-project"})
 _RENAMED = (b"x-ratelimit-", b"x-request-id", b"retry-after-ms")
@@ -39,6 +40,8 @@ def check_headers(headers: Collection[Header]) -> Refusal | None:
     if len(headers) > MAX_HEADERS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         return refusals.HEADERS_TOO_LARGE
     for name, value in headers:
+        if name not in _OF_A_BODY:
+            continue
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             return refusals.COMPRESSED_BODY
         if name == b"content-type" and value.partition(b";")[0].strip().lower() != b"application/json":
@@ -60,7 +63,7 @@ def upstream_headers(
     `credential` is the provider's header, `None` for a provider without one; `upstream` is what selects the route.
     """
     own = credential[0] if credential else b""
-    ours = [name for name, _ in seen if name.startswith(_OURS)]
+    ours = [name for name, _ in seen if name[:1] == b"x" and name.startswith(_OURS)]
     removed = _removed_upstream(own, frozenset(ours)) if ours else _removed_upstream(own)
     set_headers = (
         (b"x-extproc-upstream", upstream.encode()),

@@ -75,6 +75,14 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
         """The cost, rounded up once; `None` where a unit was used that has no known rate."""
         cached, audio = usage.cache_read_tokens, usage.input_audio_tokens
         written, spoken = usage.cache_write_tokens, usage.output_audio_tokens
+        if (
+            self.input is not None
+            and self.output is not None
+            and not (cached or audio or written or spoken or usage.reasoning_tokens)
+        ):  # as nearly always
+            return -(
+                -(self.request + usage.input_tokens * self.input + usage.output_tokens * self.output) // self.scale
+            )
         # Parts may overlap. What the whole has no room for must be both: cached sound, spoken reasoning.
         both = min(max(cached + written + audio - usage.input_tokens, 0), cached, audio)
         reasoning = max(min(usage.reasoning_tokens, usage.output_tokens - spoken), 0)

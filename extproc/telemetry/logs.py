@@ -15,8 +15,10 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
@@ -142,12 +144,22 @@ def log_exchange(outcome: Outcome, busy_nanoseconds: int) -> None:
 
 def _as_json(line: dict[str, Any]) -> str | None:
     """The line as structlog would write it; `None` where it would escape what is not ASCII."""
-    moment = datetime.now(UTC).isoformat(timespec="microseconds")[:-6]  # without its +00:00
-    line = {**line, **_COMMON, "event": EXCHANGE, "level": "info", "timestamp": f"{moment}Z"}
+    line = {**line, **_COMMON, "event": EXCHANGE, "level": "info", "timestamp": _timestamp(time.time_ns())}
     try:
         return _ENCODER.encode(line).decode("ascii")
     except UnicodeError:
         return None
+
+
+def _timestamp(nanoseconds: int) -> str:
+    """A moment as structlog's stamper writes it."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def exchange_line(outcome: Outcome, busy_nanoseconds: int) -> dict[str, Any]:
