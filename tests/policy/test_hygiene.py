@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.holds import Limit, Measure, Scope, Span
 from extproc.model import Deployment, Key, Upstream
 from extproc.policy import hygiene, refusals
 from extproc.policy.credentials import CREDENTIAL_HEADERS
@@ -146,3 +147,39 @@ def test_a_clients_text_becomes_a_harmless_header_value(text):
 
     assert len(value) <= 256
     assert all(32 <= byte <= 126 for byte in value)
+
+
+KEY, TEAM = Scope("api_key", "d"), Scope("team", "t")
+
+
+def limit_headers(*left: tuple[Limit, int], alone: bool = False) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in hygiene.limit_headers(left, alone=alone)}
+
+
+def test_every_rate_is_told_by_litellms_name_and_the_tightest_by_openais():
+    rpm = Limit(KEY, Measure.REQUESTS, Span.ROLLING, 10, setting="rpm_limit")
+    team_rpm = Limit(TEAM, Measure.REQUESTS, Span.ROLLING, 100, setting="rpm_limit")
+    places = Limit(KEY, Measure.PARALLEL, Span.GAUGE, 3, setting="max_parallel_requests")
+
+    assert limit_headers((rpm, 9), (team_rpm, 4), (places, 2)) == {
+        "x-ratelimit-api_key-limit-requests": "10",
+        "x-ratelimit-api_key-remaining-requests": "9",
+        "x-ratelimit-team-limit-requests": "100",
+        "x-ratelimit-team-remaining-requests": "4",
+        "x-ratelimit-api_key-limit-max_parallel_requests": "3",
+        "x-ratelimit-api_key-remaining-max_parallel_requests": "2",
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "60s",
+    }
+
+
+def test_budgets_and_limits_that_are_only_tried_out_are_not_told():
+    budget = Limit(KEY, Measure.SPEND, Span.WINDOW, 10)
+    tried_out = Limit(KEY, Measure.REQUESTS, Span.ROLLING, 10, enforced=False)
+
+    assert limit_headers((budget, 1), (tried_out, 1)) == {}
+
+
+def test_an_outage_is_told():
+    assert limit_headers(alone=True) == {"x-extproc-outage": "counters"}

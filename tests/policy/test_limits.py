@@ -274,3 +274,13 @@ def test_the_explanation_names_scope_setting_and_every_amount():
 )
 def test_a_limit_counts_its_own_measure(measure, asked):
     assert limits.asked_of(Limit(limits.GLOBAL, measure, Span.ROLLING, 1), Amounts(tokens=30, nanos=7)) == asked
+
+
+def test_a_receipt_of_a_key_alone_counts_for_that_key_its_model_and_everybody():
+    receipt = Receipt(
+        event_id="", call_id="", key_digest="d1", started_at=0, ended_at=0, operation="", path="", model_group="gpt",
+        model="", model_id="id-1", provider="", api_base="", http_status=200, status="", stream=False, usage=Usage(),
+        spend=0,
+    )  # fmt: skip
+
+    assert [scope.kind for scope in limits.scopes(receipt)] == ["api_key", "model_per_key", "model", "global"]

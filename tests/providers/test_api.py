@@ -192,3 +192,10 @@ def test_every_path_leads_to_the_api(api):
         found = registry.find(path.replace("{model}", "gpt-4o"))
 
         assert found == (api, "gpt-4o" if "{model}" in path else None)
+
+
+@each_api
+def test_an_error_in_a_stream_is_one_event_with_the_error(api):
+    (event,) = SseFramer().feed(api.error_event("No.", "budget_exceeded", None, 422))
+
+    assert json.loads(event.data) == json.loads(api.error_body("No.", "budget_exceeded", None, 422))
