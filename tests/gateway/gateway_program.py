@@ -2,7 +2,8 @@
 
 `python -m tests.gateway.gateway_program` imports and loads everything once, then forks a server for each line on its
 standard input, a JSON list `[arguments file, log file, fault…]`, and answers with the server's process id. Tests that
-kill servers start many, and importing costs seconds. No thread and no loop has begun when it forks. Servers end with it.
+kill servers start many, and importing costs seconds. No thread and no loop has begun when it forks. The servers end
+with it.
 
 A fault is `name=value`; each changes how the disk, the store or the process behaves at one place, never a decision of
 the program.

@@ -71,7 +71,7 @@ async def test_a_disk_that_refuses_receipts_refuses_requests_until_there_is_room
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for little."""
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m,mode=700", "tmpfs", str(tmp_path)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=256m,mode=700", "tmpfs", str(tmp_path)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("mounting a file system of limited size needs root")
