@@ -17,6 +17,7 @@ from benchmarks import payloads
 from extproc import codec
 from extproc.admission import Surroundings
 from extproc.bodies import request, response
+from extproc.envoyconfig.processor_filter import HIDDEN
 from extproc.events import Event
 from extproc.exchange import Exchange
 from extproc.model import Deployment, EndUser, Key, Outcome, Receipt, SecretRef, Tag, Upstream, Usage
@@ -202,6 +203,8 @@ def _response_headers(kind: bytes) -> bytes:
 def _headers(kind: str, headers: Sequence[tuple[str, bytes]], source: str = "") -> bytes:
     message = codec.ProcessingRequest()
     for name, value in headers:
+        if name in HIDDEN:
+            continue
         header = getattr(message, kind).headers.headers.add()
         header.key, header.raw_value = name, value
     if source:

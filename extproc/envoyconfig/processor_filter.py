@@ -47,8 +47,9 @@ MUTABLE = (
     "x-ratelimit-*",
     "x-request-id*",
 )
-#: Cookies are nothing that the processor could use, and it cannot leak what it never saw.
-HIDDEN = ("cookie",)
+#: Cookies are nothing that the processor could use, and it cannot leak what it never saw. The others it does not use
+#: either, and each header costs it time; there is one of each at most, so hiding them hides no flood of headers.
+HIDDEN = ("cookie", ":authority", ":method", ":scheme", "content-length", "x-forwarded-proto")
 
 _Headers = ext_proc.ProcessingModeHeaderSendMode
 _Body = ext_proc.ProcessingModeBodySendMode

@@ -55,8 +55,10 @@ def test_only_the_response_body_may_be_switched_off(config):
     assert without == {name: mode for name, mode in configured.items() if name != "response_body_mode"}
 
 
-def test_cookies_are_not_shown(config):
-    assert config["forward_rules"] == {"disallowed_headers": {"patterns": [{"exact": "cookie"}]}}
+def test_neither_cookies_nor_what_nobody_reads_is_shown(config):
+    hidden = [pattern["exact"] for pattern in config["forward_rules"]["disallowed_headers"]["patterns"]]
+
+    assert hidden == ["cookie", ":authority", ":method", ":scheme", "content-length", "x-forwarded-proto"]
 
 
 def test_the_filter_is_off_except_where_a_route_asks():
