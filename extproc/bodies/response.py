@@ -127,7 +127,7 @@ class EventStreamBody:
         self.usage: Usage | None = None
         self._api = api
         self._hide_usage = hide_usage
-        self._mark = re.compile(api.STREAM_MARK)
+        self._marks = [re.compile(mark).search for mark in api.STREAM_MARKS]
         self._framer = SseFramer()
         self._begun = False
         self._inside_event = False
@@ -147,7 +147,7 @@ class EventStreamBody:
             self._begun
             and not self._inside_event
             and chunk.endswith((b"\n\n", b"\r\n\r\n"))
-            and not self._mark.search(chunk)
+            and not any([marked(chunk) for marked in self._marks])
         ):
             self._keep(chunk)
             return None

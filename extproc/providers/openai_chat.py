@@ -17,7 +17,7 @@ PATHS: tuple[str, ...] = (
     "/engines/{model}/chat/completions",
 )
 UPSTREAM_PATH = "/chat/completions"
-STREAM_MARK = openai_response.STREAM_MARK
+STREAM_MARKS = openai_response.STREAM_MARKS
 
 #: What is prompt: definitions of tools are input tokens like messages.
 _TEXTS = ("messages", "tools", "functions")
