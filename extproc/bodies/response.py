@@ -147,7 +147,7 @@ class EventStreamBody:
             self._begun
             and not self._inside_event
             and chunk.endswith((b"\n\n", b"\r\n\r\n"))
-            and not any([marked(chunk) for marked in self._marks])
+            and not any(marked(chunk) for marked in self._marks)
         ):
             self._keep(chunk)
             return None

@@ -17,7 +17,7 @@ PATHS: tuple[str, ...] = (
     "/engines/{model}/chat/completions",
 )
 UPSTREAM_PATH = "/chat/completions"
-STREAM_MARKS = openai_response.STREAM_MARKS
+STREAM_MARKS: tuple[bytes, ...] = openai_response.STREAM_MARKS
 
 #: What is prompt: definitions of tools are input tokens like messages.
 _TEXTS = ("messages", "tools", "functions")

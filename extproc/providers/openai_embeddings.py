@@ -19,7 +19,7 @@ PATHS: tuple[str, ...] = (
     "/engines/{model}/embeddings",
 )
 UPSTREAM_PATH = "/embeddings"
-STREAM_MARKS = openai_response.STREAM_MARKS
+STREAM_MARKS: tuple[bytes, ...] = openai_response.STREAM_MARKS
 
 error_body = openai_request.error_body
 error_event = openai_request.error_event

@@ -20,7 +20,7 @@ from extproc.providers.api import Reading
 
 #: Any event that may hold usage or the end of the stream. Quotes inside JSON strings are escaped, so that an answer
 #: which talks about `"usage": {` does not match.
-STREAM_MARKS = (rb'"usage"\s*:\s*\{', rb"\[DONE\]")
+STREAM_MARKS: tuple[bytes, ...] = (rb'"usage"\s*:\s*\{', rb"\[DONE\]")
 
 DONE = b"[DONE]"
 _FINISHED = Reading(finished=True)
