@@ -342,3 +342,45 @@ async def test_a_fast_provider_is_asked_for_early_and_stopped_early():
 
     assert one._stop > reservation.STOP_TOKENS + 5
     assert one._margin > one._stop + 50
+
+
+async def test_a_caller_who_hangs_up_before_the_answer_holds_nothing():
+    world = World(max_budget=1_000_000)
+    first = world.asks(max_tokens=10)
+    await first.admit()
+    await ends(first, 0)
+    heard, reserve = asyncio.Event(), world.counters.reserve
+
+    async def hears_and_does_not_answer(ask: Ask, now: int | None = None) -> Any:
+        await reserve(ask, now)
+        heard.set()
+        await asyncio.Event().wait()
+
+    world.counters.reserve = hears_and_does_not_answer  # type: ignore[method-assign]
+    hanging_up = asyncio.create_task(world.asks(max_tokens=500).admit())
+    await heard.wait()
+    assert (await world.level())[1] == 510 * RATE
+
+    hanging_up.cancel()
+    await asyncio.wait({hanging_up})
+    await world.reservations.renew()
+
+    assert await world.level() == (PROMPT * RATE, 0)
+
+
+async def test_whoever_is_refused_because_the_store_did_not_answer_holds_nothing_though_it_has_heard():
+    world = World(max_budget=1_000_000)
+    first = world.asks(max_tokens=10)
+    await first.admit()
+    await ends(first, 0)
+    reserve = world.counters.reserve
+
+    async def hears_and_fails(ask: Ask, now: int | None = None) -> Any:
+        await reserve(ask, now)
+        raise StoreUnavailable("counters", "no answer")
+
+    world.counters.reserve = hears_and_fails  # type: ignore[method-assign]
+    assert await world.asks(max_tokens=500).admit() is refusals.COUNTERS_UNAVAILABLE
+    await world.reservations.renew()
+
+    assert await world.level() == (PROMPT * RATE, 0)

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from extproc.holds import Amounts, Full, Limit, Measure, Scope, Span
+from extproc.holds import ROLLING_MS, Amounts, Full, Limit, Measure, Scope, Span
 from extproc.model import (
     MASTER_KEY_DIGEST,
     Allowance,
@@ -146,13 +146,21 @@ def refusal(limit: Limit, full: Full, known: Names, now: UnixMs, budget_exceeded
         settled=full.level.settled,
         held=full.level.held,
         asked=full.asked,
-        frees_at=full.frees_at,
+        frees_at=_frees_at(limit, full, now),
     )
     if limit.measure is not Measure.SPEND:
         return refusals.rate_limited(why, now)
     if full.only_held(limit.maximum):
         return refusals.budget_held(why)
     return refusals.budget_exceeded(why, budget_exceeded_status)
+
+
+def _frees_at(limit: Limit, full: Full, now: UnixMs) -> UnixMs | None:
+    """When it fits. Requests are never given back: those that are held count for a minute like any others, only that
+    the ledger does not know of them yet."""
+    if full.frees_at is None and limit.measure is Measure.REQUESTS and full.only_held(limit.maximum):
+        return now + ROLLING_MS
+    return full.frees_at
 
 
 def _of_key(house: House, key: Key) -> Iterator[Subject]:

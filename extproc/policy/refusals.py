@@ -67,7 +67,7 @@ STORE_UNAVAILABLE = Refusal(
     "Service Unavailable, the authentication database is temporarily unreachable. Please retry shortly.",
     None,
     "key_store_unavailable",
-    ((b"retry-after", b"1"),),
+    ((b"retry-after", b"1"), (b"x-extproc-outage", b"keys")),
 )
 COUNTERS_UNAVAILABLE = Refusal(
     503,
@@ -75,7 +75,7 @@ COUNTERS_UNAVAILABLE = Refusal(
     "Service Unavailable, limits and budgets cannot be checked at the moment. Please retry shortly.",
     None,
     "counters_unavailable",
-    ((b"retry-after", b"1"),),
+    ((b"retry-after", b"1"), (b"x-extproc-outage", b"counters")),
 )
 OUTBOX_FULL = Refusal(
     503,

@@ -100,7 +100,8 @@ class Reservations:
 
     async def reserve_alone(self, ask: Ask) -> Granted | Full:
         """The same during an outage, counted in this process only. Raises `StoreUnavailable`: so is the ledger."""
-        local = self._local = self._local or self._make_local()
+        # Not `or`: counters that count nothing yet are as empty as any collection.
+        local = self._local = self._make_local() if self._local is None else self._local
         answer = await self._reserve(local, ask)
         if isinstance(answer, Granted):
             self._alone[ask.event_id] = local
@@ -251,6 +252,10 @@ class Reservations:
 
     async def _seed(self, counters: CounterStore, limit: Limit) -> None:
         local = None if counters is self._counters else counters
+        (known,) = await counters.levels([limit], self._moment(local))
+        if known is not None:
+            # Another process was quicker. A seed on top of its own would take what it has counted for held.
+            return
         token = secrets.token_hex(8)
         await counters.begin_seed([limit], token)
         try:

@@ -261,6 +261,14 @@ def test_a_rate_is_told_with_the_time_when_it_will_work(frees_at, wait):
     )
 
 
+def test_requests_are_never_given_back_so_those_that_are_held_are_a_minutes_too():
+    limit = Limit(Scope("api_key", "d1"), Measure.REQUESTS, Span.ROLLING, 10, setting="rpm_limit")
+    places = Limit(Scope("api_key", "d1"), Measure.PARALLEL, Span.GAUGE, 10, setting="max_parallel_requests")
+
+    assert dict(refused(limit, 4, 6, 1).headers)[b"retry-after"] == b"60"
+    assert dict(refused(places, 0, 10, 1).headers)[b"retry-after"] == b"1"
+
+
 def test_the_explanation_names_scope_setting_and_every_amount():
     why = refused(BUDGET, 900_000_000, 90_000_000, 500_000_000).explanation
 

@@ -73,9 +73,16 @@ class Counters(MemoryCounters):
     down = False
 
     def __getattribute__(self, name: str) -> Any:
-        if name in {"reserve", "settle", "booked", "renew", "extend", "orphans"} and super().__getattribute__("down"):
-            raise StoreUnavailable("counters", "gone")
-        return super().__getattribute__(name)
+        found = super().__getattribute__(name)
+        if name not in {"reserve", "settle", "booked", "renew", "extend", "orphans", "levels"}:
+            return found
+
+        async def asked(*arguments: Any) -> Any:
+            if self.down:
+                raise StoreUnavailable("counters", "gone")
+            return await found(*arguments)
+
+        return asked
 
 
 class Process:
@@ -276,3 +283,121 @@ async def test_a_new_outage_counts_anew(process):
     process.counters.down = True
 
     assert isinstance(await process.it.reserve_alone(ask("e2", 600)), Granted)
+
+
+async def test_many_who_come_at_once_in_an_outage_are_counted_together(process):
+    process.counters.down = True
+
+    answers = await asyncio.gather(*(process.it.reserve_alone(ask(f"e{number}", 100)) for number in range(20)))
+
+    assert sum(isinstance(answer, Granted) for answer in answers) == 10
+
+
+async def test_what_was_counted_alone_is_held_by_all_when_the_store_is_back(process):
+    process.counters.down = True
+    await process.it.reserve_alone(ask("e1", 100))
+    await process.it.extend("e1", Amounts(5, 50))
+    process.counters.down = False
+    await process.it.renew()
+
+    await process.it.reserve(ask("e2", 10))
+
+    assert await process.level() == Level(0, 160)
+
+
+async def test_what_a_stream_used_while_the_store_was_gone_is_held_when_it_is_back(process):
+    await process.it.reserve(ask("e1", 100))
+    process.counters.down = True
+    with pytest.raises(StoreUnavailable):
+        await process.it.extend("e1", Amounts(5, 50))
+    process.counters.down = False
+    await process.it.renew()
+
+    assert await process.level() == Level(0, 150)
+
+
+async def test_what_is_withdrawn_holds_nothing_and_is_never_billed(process):
+    """As when a caller hangs up while the store answers: nobody knows of the answer."""
+    await process.counters.begin_seed([BUDGET], "token")
+    await process.counters.finish_seed(BUDGET, "token", (), Process.moment)
+    await process.counters.reserve(ask("e1"), Process.moment)
+    process.it.withdraw("e1")
+    await process.it.renew()
+
+    assert await process.level() == Level(0, 0)
+    Process.moment += LEASE_MS + 1
+    assert await process.it.sweep(process.ledger) == 0
+
+
+async def test_what_is_withdrawn_before_the_store_heard_of_it_is_not_held_when_it_does(process):
+    process.it.withdraw("e1")
+    await process.it.renew()
+    await process.it.reserve(ask("before", 10))
+
+    await process.counters.reserve(ask("e1"), Process.moment)
+
+    assert await process.level() == Level(0, 10)
+
+
+async def test_what_was_counted_alone_and_withdrawn_is_given_back_there(process):
+    process.counters.down = True
+    await process.it.reserve_alone(ask("e1", 900))
+    process.it.withdraw("e1")
+    await asyncio.sleep(0)
+
+    assert isinstance(await process.it.reserve_alone(ask("e2", 900)), Granted)
+
+
+async def test_an_orphan_that_cannot_be_read_is_let_go_and_the_others_are_booked(process):
+    survivor = Process(process)
+    await process.it.reserve(Ask("e1", (BUDGET,), Amounts(1, 100), b"not a receipt"))
+    await process.it.reserve(ask("e2"))
+    Process.moment += LEASE_MS + 1
+
+    await survivor.it.sweep(survivor.ledger)
+    await survivor.it.renew()
+
+    assert [orphan.event_id for orphan in survivor.ledger.handed_in] == ["e2"]
+    await survivor.it.reserve(ask("e3", 10))
+    assert await survivor.level() == Level(0, 110)
+
+
+async def test_after_an_outage_nobody_is_booked_before_a_lease_has_passed(process):
+    """Everybody's lease has run out meanwhile; whoever is alive says so as soon as the store is back."""
+    lease = 0.6
+    survivor = Process(process)
+    survivor.it = Reservations(
+        survivor.counters, survivor.ledger, now=lambda: Process.moment, own_clock=False,
+        local=lambda: MemoryCounters(lambda: Process.moment), scopes_of=limits.scopes, lease_ms=int(lease * 1000),
+    )  # fmt: skip
+    await process.it.reserve(ask("e1"))
+    sweeping = asyncio.create_task(survivor.it.sweep_until_cancelled(survivor.ledger))
+    await asyncio.sleep(lease / 2)
+    process.counters.down = True
+    Process.moment += LEASE_MS + 1
+    await asyncio.sleep(lease)
+    process.counters.down = False
+    await asyncio.sleep(lease / 2)
+    assert survivor.ledger.handed_in == []
+
+    async with asyncio.timeout(10):
+        while not survivor.ledger.handed_in:
+            await asyncio.sleep(lease / 6)
+    sweeping.cancel()
+
+
+async def test_many_leases_are_renewed_in_several_questions(process):
+    asked = []
+    renew = process.counters.renew
+
+    async def counted(asks: Sequence[Ask], now: int | None = None) -> None:
+        asked.append(len(asks))
+        await renew(asks, now)
+
+    process.counters.renew = counted
+    for number in range(250):
+        await process.it.reserve(ask(f"e{number}", 1))
+
+    await process.it.renew()
+
+    assert asked == [100, 100, 50]
