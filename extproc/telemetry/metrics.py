@@ -1,6 +1,6 @@
 """Prometheus metrics with bounded labels.
 
-Labels come from closed sets only: API, status class, reason, provider, and the configured model names. A name that a
+Labels come from closed sets only: operation, status, reason, provider, and the configured model names. A name that a
 client made up (a wildcard's match) is counted under the deployment's own `model_name`; keys, users and addresses are
 never labels. Names of LiteLLM's metrics that dashboards use stand beside ours where they mean the same.
 
@@ -71,7 +71,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._requests = _Counted("extproc_requests", "Exchanges, by API path and status.", "path", "status")
+        self._requests = _Counted("extproc_requests", "Exchanges, by operation and status.", "operation", "status")
         self._refusals = _Counted("extproc_refusals", "Exchanges refused, by reason.", "reason")
         self._over = _Counted("extproc_limit_over", "Exchanges beyond a limit without refusal.", "kind", "setting")
         self._outage = _Counted("extproc_outage_exchanges", "Exchanges that were counted in this process alone.")
@@ -92,7 +92,7 @@ class Metrics:
 
     def observe(self, outcome: Outcome, busy_nanoseconds: int, model_name: str) -> None:
         """Count one exchange; `model_name` is the deployment's name, `""` where none was chosen."""
-        self._requests.add(1, outcome.path if model_name else "", str(outcome.status))
+        self._requests.add(1, outcome.receipt.operation if outcome.receipt else "", str(outcome.status))
         if outcome.reason:
             self._refusals.add(1, outcome.reason)
         for limit in outcome.over:

@@ -11,7 +11,7 @@ from extproc.telemetry.metrics import Metrics
 
 #: Dashboards and alerts are built on these.
 OURS = {
-    "extproc_requests_total": {"path", "status"},
+    "extproc_requests_total": {"operation", "status"},
     "extproc_refusals_total": {"reason"},
     "extproc_tokens_total": {"model", "provider", "direction"},
     "extproc_spend_usd_total": {"model", "provider"},
@@ -52,7 +52,7 @@ def test_an_exchange_is_counted_with_its_tokens_and_spend(metrics):
     metrics.observe(OUTCOME, 2_000_000, "gpt")
 
     served = {"model": "gpt", "provider": "openai"}
-    assert value(metrics, "extproc_requests_total", path="/v1/chat/completions", status="200") == 2
+    assert value(metrics, "extproc_requests_total", operation="chat", status="200") == 2
     assert value(metrics, "extproc_tokens_total", **served, direction="input") == 16
     assert value(metrics, "extproc_tokens_total", **served, direction="output") == 122
     assert value(metrics, "extproc_spend_usd_total", **served) == pytest.approx(2 * 37_800e-9)
@@ -141,7 +141,7 @@ def test_a_gauge_is_read_at_each_scrape(metrics):
 def test_two_processes_worth_of_metrics_do_not_meet(metrics):
     Metrics().observe(OUTCOME, 1_000, "gpt")
 
-    assert value(metrics, "extproc_requests_total", path="/v1/chat/completions", status="200") is None
+    assert value(metrics, "extproc_requests_total", operation="chat", status="200") is None
 
 
 def test_the_process_itself_is_measured(metrics):
