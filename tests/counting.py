@@ -61,7 +61,7 @@ async def seed(store: CounterStore, *limits: Limit, settled: int = 0, now: int =
     for limit in limits:
         if limit.span is not Span.GAUGE:
             token = uuid.uuid4().hex
-            await store.begin_seed([limit], token)
+            assert await store.begin_seed(limit, token, now) is not None
             assert await store.finish_seed(limit, token, [(now, settled)], now)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -43,7 +43,7 @@ def now() -> int:
 class EmptyLedger:
     """Nothing was ever spent."""
 
-    async def settled(self, limit: Limit, now: int) -> Sequence[tuple[int, int]]:
+    async def settled(self, limit: Limit, now: int, without: Collection[str]) -> Sequence[tuple[int, int]]:
         return ()
 
 

@@ -6,7 +6,7 @@ Every method may raise `StoreUnavailable`; none raises a driver's own exception.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -228,8 +228,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def settled(self, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
+    async def settled(self, limit: Limit, now: UnixMs, without: Collection[str] = ()) -> Sequence[tuple[UnixMs, int]]:
         """What the ledger knows of a limit: what its counter starts from. Moments and amounts.
+
+        `without` are event ids that are left out, whether the ledger has them or not.
 
         `ROLLING`: what the last minute brought, requests when they started, tokens and spend when they ended.
         `WINDOW`: one pair, the sum of what started in it; where it has neither start nor end, the spend that stands

@@ -1,21 +1,23 @@
 """What is asked of a counter store: small, atomic questions in the words of `extproc.holds`.
 
 Counters are a cache of the ledger. A counter's settled part may be unknown (*unseeded*): a new store, a lost Redis.
-Then `reserve` reserves nothing and says so; whoever asked reads the ledger and *seeds* the counter. Seeding is
-optimistic: `begin_seed` leaves a token on the counter, the ledger is read, and `finish_seed` counts only if the token
-is still there; whatever could make the sum that was read wrong takes the token (and the settled part) away. What a
-settled exchange has used stays *held* on an unseeded counter until it is booked, so that nothing is ever missing from
-settled + held. A request that counts at once is held likewise when its counter is unseeded, until a rolling window
-cannot see it any more. A gauge has no settled part and is never unseeded.
+Then `reserve` reserves nothing and says so; whoever asked reads the ledger and *seeds* the counter. A gauge has no
+settled part and is never unseeded.
 
 An exchange is *open* (it holds), then *settled* (it has used), then *booked* (the ledger has it). Each step happens
-once, whatever is repeated or comes late, and a later step does what an earlier one did not. Settling comes before the
-receipt is handed to the ledger, or not at all. Until it is booked an exchange has a lease; one without a living lease
-is an orphan, and is handed to exactly one caller of `orphans` at a time.
+once, whatever is repeated or comes late, and a later step does what an earlier one did not. Until it is booked it has a
+lease; one without a living lease is an orphan, and is handed to exactly one caller of `orphans` at a time.
 
-A booking proves what a counter knows, or ends it. The settled part stands where the exchange was counted on it, since
-it was last seeded, with the amounts that the ledger has. Otherwise nobody can tell whether the sum that was read had
-this exchange, and the counter becomes unseeded. Every booking takes tokens away.
+The ledger may have an exchange a while before the store hears of it, so a sum that was read could count it twice, or
+not at all. Therefore an exchange belongs to the store until it is booked *here*, and to the ledger from then on.
+`begin_seed` tells which exchanges of a counter are not booked, the sum is read without them, and `finish_seed` adds
+what was booked meanwhile. What a settled exchange has used stays *held* on a counter that does not have it in its
+settled part, until it is booked; so does a request that counted at once, while a rolling window can see it. Nothing is
+ever missing from settled + held.
+
+That needs the store to know of the exchange. Where it does not, or what it counted is not what the ledger has, nobody
+can tell what a sum that was read has of it: then counters become unseeded, and a sum that is being read is not taken
+(its token is gone).
 
 All methods take `now` (milliseconds) or `None` for the store's own clock, and may raise `StoreUnavailable`.
 """
@@ -32,6 +34,8 @@ from extproc.model import UnixMs
 LEASE_MS = 30_000
 #: How long an exchange may be settled without being booked.
 BOOKING_MS = 120_000
+#: How long the ledger may be read for a counter before somebody else begins.
+SEEDING_MS = 2_000
 #: How long a booked exchange is remembered, so that a repeated step changes nothing.
 REMEMBER_MS = 3_600_000
 
@@ -72,20 +76,25 @@ class CounterStore(Protocol):
 
     async def renew(self, asks: Sequence[Ask], now: UnixMs | None = None) -> None:
         """These exchanges are alive and hold at least these amounts. One that is unknown (a lost store) is opened
-        again, without asking whether there is room, and without counting its request again."""
+        again, without asking whether there is room. Its request is not counted again before it is booked, and then
+        as if it had begun now."""
         ...
 
-    async def begin_seed(self, limits: Sequence[Limit], token: str) -> None:
-        """Leave a token, which nobody has used before, on the counters of these limits, in place of any other."""
+    async def begin_seed(self, limit: Limit, token: str, now: UnixMs | None = None) -> frozenset[str] | None:
+        """Leave a token, which nobody has used before, on the counter of this limit, and read the ledger then.
+
+        Returns the exchanges that the sum must leave out, wherever it finds them. `None` where nobody is to read: the
+        counter is seeded, or somebody else began less than `SEEDING_MS` ago.
+        """
         ...
 
     async def finish_seed(
         self, limit: Limit, token: str, settled: Sequence[tuple[UnixMs, int]], now: UnixMs | None = None
     ) -> bool:
-        """Set the settled part: moments and amounts (`WINDOW`: one pair will do). False where the token is gone.
+        """What was read: moments and amounts (`WINDOW`: one pair will do). False where the token is gone.
 
-        What a counter knew until then is replaced. A `WINDOW` counts the exchanges that were reserved in it, whenever
-        they end.
+        A `WINDOW` counts the exchanges that were reserved in it, whenever they end. An amount may be below zero, where
+        somebody has set a spend in which an exchange was that is left out.
         """
         ...
 

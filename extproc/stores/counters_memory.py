@@ -48,7 +48,7 @@ class MemoryCounters:
     async def reserve(self, ask: Ask, now: UnixMs | None = None) -> Answer:
         now = self._now() if now is None else now
         if self._knows(ask.event_id):
-            return Granted(tuple(self._level(limit, now) or Level(0, 0) for limit in ask.limits))
+            return measured(ask.limits, [self._found(limit, now) for limit in ask.limits], (0, 0, 0, 0), now)
         met = self._met(ask.limits, now)
         unseeded = [position for position, tally in enumerate(met) if tally is None or not tally.seed]
         if unseeded:
@@ -90,10 +90,10 @@ class MemoryCounters:
                 exchange.hold_at_least(ask.amounts)
                 exchange.forget_request(now)
 
-    async def begin_seed(self, limits: Sequence[Limit], token: str) -> None:
-        for limit in limits:
-            if limit.span is not Span.GAUGE:
-                self._found(limit, self._now()).token = token
+    async def begin_seed(self, limit: Limit, token: str, now: UnixMs | None = None) -> frozenset[str] | None:
+        now = self._now() if now is None else now
+        tally = self._found(limit, now)
+        return frozenset(tally.users) if tally.begin_seed(token, now) else None
 
     async def finish_seed(
         self, limit: Limit, token: str, settled: Sequence[tuple[UnixMs, int]], now: UnixMs | None = None
@@ -102,7 +102,7 @@ class MemoryCounters:
         if tally is None or not token or tally.token != token:
             return False
         now = self._now() if now is None else now
-        tally.finish_seed(token, settled, now)
+        tally.finish_seed(settled, now)
         tally.touched = now
         return True
 

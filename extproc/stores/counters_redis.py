@@ -37,6 +37,7 @@ _CONSTANTS = {
     "STEP_MS": holds.STEP_MS,
     "BOOKING_MS": counters.BOOKING_MS,
     "REMEMBER_MS": counters.REMEMBER_MS,
+    "SEEDING_MS": counters.SEEDING_MS,
 }
 #: What stands for the end of a window in a counter that has none.
 _ENDLESS, _ROLLING, _GAUGE = 0, -1, -2
@@ -111,10 +112,11 @@ class RedisCounters:
             told = [(ask.event_id, ask.amounts.tokens, ask.amounts.nanos, *_counted(ask.limits)) for ask in batch]
             await self._scripts.run(self._renew, _packed((now, told)), *(ask.draft for ask in batch))
 
-    async def begin_seed(self, limits: Sequence[Limit], token: str) -> None:
-        found, _ = _counted(limit for limit in limits if limit.span is not Span.GAUGE)
-        if found:
-            await self._scripts.run(self._begin_seed, _packed((token, found)))
+    async def begin_seed(self, limit: Limit, token: str, now: UnixMs | None = None) -> frozenset[str] | None:
+        if limit.span is Span.GAUGE:
+            return None
+        reply = await self._scripts.run(self._begin_seed, _packed((now, token, _counter(limit))))
+        return frozenset(event_id.decode() for event_id in reply) if isinstance(reply, list) else None
 
     async def finish_seed(
         self, limit: Limit, token: str, settled: Sequence[tuple[UnixMs, int]], now: UnixMs | None = None
@@ -137,7 +139,7 @@ class RedisCounters:
     async def levels(self, limits: Sequence[Limit], now: UnixMs | None = None) -> Sequence[Level | None]:
         found, met = _counted(limits)
         reply = await self._scripts.run(self._levels, _packed((now, found)))
-        levels = [level if level.settled >= 0 else None for level in _levels(reply)]
+        levels = [level if level.held >= 0 else None for level in _levels(reply)]
         return [levels[position - 1] for position, _, _ in met]
 
 

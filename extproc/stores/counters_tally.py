@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from extproc.holds import ROLLING_MS, STEP_MS, Amounts, Ask, Booking, Full, Granted, Level, Limit, Measure, Span
 from extproc.model import UnixMs
-from extproc.stores.counters import BOOKING_MS, LEASE_MS
+from extproc.stores.counters import BOOKING_MS, LEASE_MS, SEEDING_MS
 
 _STEPS = ROLLING_MS // STEP_MS
 _REQUESTS, _TOKENS, _PARALLEL, _SPEND = range(4)
@@ -30,23 +30,30 @@ _GAUGE = "gauge"
 
 
 class Tally:
-    """One counter. `held` belongs to open exchanges. What settled ones used that the ledger may not have yet is `fresh`
-    where the settled part has it too, `kept` where it stands beside it. `users` counts exchanges not yet booked."""
+    """One counter. `held` belongs to open exchanges. What settled ones used that are not booked is `fresh` where the
+    settled part has it too, `kept` where it stands beside it. `users` are the exchanges on it that are not booked.
 
-    __slots__ = ("fresh", "held", "kept", "place", "seed", "settled", "span", "steps", "token", "touched", "users")
+    While it is unseeded and has a token, its settled part is what was booked since that was left.
+    """
+
+    __slots__ = (
+        *("begun_at", "fresh", "held", "kept", "place", "seed", "settled", "span", "steps", "token", "touched"),
+        "users",
+    )
 
     def __init__(self, limit: Limit, now: UnixMs) -> None:
         self.place = _PLACES[limit.measure]
         self.span = limit.span
         self.seed = _GAUGE if limit.span is Span.GAUGE else ""
         self.token = ""
-        self.settled = self.held = self.fresh = self.kept = self.users = 0
+        self.settled = self.held = self.fresh = self.kept = 0
+        self.users: set[str] = set()
         self.steps: deque[list[int]] = deque()
-        self.touched = now
+        self.touched = self.begun_at = now
 
     def level(self, now: UnixMs) -> Level:
         self.forget(now)
-        return Level(self.settled, self.held + self.kept)
+        return Level(self.settled if self.seed else 0, self.held + self.kept)
 
     def forget(self, now: UnixMs) -> None:
         """Drop the steps that ended `ROLLING_MS` ago."""
@@ -64,39 +71,47 @@ class Tally:
         self.settled += amount
 
     def settle(self, used: int, now: UnixMs) -> None:
-        """What an exchange has used, of which the ledger does not know yet."""
+        """An exchange has used so much, and is not booked."""
         if self.seed:
             self.use(used, now, now)
             self.fresh += used
         else:
             self.kept += used
 
-    def drop(self, used: int, seed: str) -> None:
-        """The ledger knows what was settled under this seed."""
+    def drop(self, used: int, seed: str) -> bool:
+        """Forget what was settled under this seed. Whether the settled part has it."""
         if seed and seed == self.seed:
             self.fresh -= used
-        else:
-            self.kept -= used
+            return True
+        self.kept -= used
+        return False
 
-    def adopt_request(self, moment: UnixMs, now: UnixMs) -> None:
-        """Count a request that was kept in a settled part that was read before the ledger could have it."""
-        self.kept -= 1
-        self.fresh += 1
-        self.use(1, moment, now)
+    def book(self, used: int, moment: UnixMs, now: UnixMs) -> None:
+        """Take into the settled part what it does not have, for whoever reads the ledger has left it out. Where nobody
+        does, the next one will not."""
+        if self.seed or self.token:
+            self.use(used, moment, now)
 
     def unseed(self) -> None:
-        """Forget what the ledger said, and who is reading it. What it does not have yet stays."""
+        """Forget what the ledger said, and who is reading it. What is not booked stays."""
         if self.span is Span.GAUGE:
             return
         self.kept += self.fresh
-        self.settled = self.fresh = 0
+        self.fresh = 0
         self.seed = self.token = ""
-        self.steps.clear()
+        self._empty()
 
-    def finish_seed(self, token: str, settled: Iterable[tuple[UnixMs, int]], now: UnixMs) -> None:
-        """Take what the ledger says."""
-        self.unseed()
-        self.seed = token
+    def begin_seed(self, token: str, now: UnixMs) -> bool:
+        """Whether the ledger is to be read: not where it has been, nor where somebody else began a moment ago."""
+        if self.seed or (self.token and now < self.begun_at + SEEDING_MS):
+            return False
+        self.token, self.begun_at = token, now
+        self._empty()
+        return True
+
+    def finish_seed(self, settled: Iterable[tuple[UnixMs, int]], now: UnixMs) -> None:
+        """Add what the ledger says."""
+        self.seed, self.token = self.token, ""
         for moment, amount in settled:
             self.use(amount, moment, now)
 
@@ -112,6 +127,10 @@ class Tally:
             if excess <= 0:
                 return (step + _STEPS + 1) * STEP_MS
         return None
+
+    def _empty(self) -> None:
+        self.settled = 0
+        self.steps.clear()
 
     def _add(self, step: int, amount: int) -> None:
         """Steps stay in order, in whatever order moments come."""
@@ -138,7 +157,7 @@ def measured(
         tally = met[position]
         if tally.steps:
             tally.forget(now)
-        level = Level(tally.settled, tally.held + tally.kept)
+        level = Level(tally.settled if tally.seed else 0, tally.held + tally.kept)
         levels.append(level)
         share = asked[tally.place]
         if share and tally.seed and level.settled + level.held + share > limit.maximum:
@@ -152,7 +171,7 @@ class Exchange:
     """An exchange that is not booked: it holds `amounts`, or has used them once it is `settled`.
 
     `met` are the counters of its limits, `tallies` the same ones once each, `seeds` what those were seeded with when it
-    was counted on them. `request` is whether its request is on the counters of requests.
+    was counted on their settled part. `request` is whether its request is on the counters of requests.
     """
 
     __slots__ = (
@@ -173,10 +192,13 @@ class Exchange:
         self.seeds = []
         shares = (0, ask.amounts.tokens, 1, ask.amounts.nanos)
         for tally in self.tallies:
-            tally.users += 1
+            tally.users.add(ask.event_id)
             tally.held += shares[tally.place]
-            self.seeds.append(tally.seed if tally.place or request else "")
-            if not tally.place and request:
+            self.seeds.append(tally.seed if request else "")
+            if not tally.seed:
+                # Whoever reads the ledger for this counter does not know of this exchange.
+                tally.token = ""
+            if request and not tally.place:
                 tally.settle(1, now)
 
     def hold(self, tokens: int, nanos: int) -> None:
@@ -205,35 +227,31 @@ class Exchange:
             if tally.place in {_TOKENS, _SPEND}:
                 tally.settle(shares[tally.place], now)
                 self.seeds[position] = tally.seed
-            elif self.request and tally.place == _REQUESTS and tally.seed not in {"", self.seeds[position]}:
-                tally.adopt_request(self.opened_at, now)
-                self.seeds[position] = tally.seed
         self.settled, self.amounts, self.moment = True, used, now
         self.deadline = now + BOOKING_MS
 
     def book(self, booking: Booking, now: UnixMs) -> None:
-        """The ledger has it. Where that is not what was counted, or was counted under another seed, nothing is known of
-        the counter any more."""
-        told_truth = booking.new and (not self.settled or booking.used == self.amounts)
+        """The ledger has it. Where that is not what was counted, the counters must be read anew."""
+        truth = booking.new and (not self.settled or booking.used == self.amounts)
         if not self.settled:
             self._release()
             self.moment = now
         for tally, seed in zip(self.tallies, self.seeds, strict=True):
-            tally.users -= 1
+            tally.users.discard(booking.event_id)
             tally.touched = now
             if tally.place != _PARALLEL:
-                self._book(tally, seed, booking.used, now, clean=told_truth and seed != "" and seed == tally.seed)
+                self._book(tally, seed, booking.used, now, truth=truth)
 
-    def _book(self, tally: Tally, seed: str, used: Amounts, now: UnixMs, *, clean: bool) -> None:
-        tally.token = ""
+    def _book(self, tally: Tally, seed: str, used: Amounts, now: UnixMs, *, truth: bool) -> None:
         moment = self.moment if tally.place else self.opened_at
+        there = False
         if not tally.place:
-            tally.drop(int(self.request), seed)
+            there = tally.drop(int(self.request), seed)
         elif self.settled:
-            tally.drop((0, self.amounts.tokens, 0, self.amounts.nanos)[tally.place], seed)
-        elif clean:
-            tally.use((0, used.tokens, 0, used.nanos)[tally.place], now, now)
-        if not clean and (tally.span is not Span.ROLLING or self._recent(moment, now)):
+            there = tally.drop((0, self.amounts.tokens, 0, self.amounts.nanos)[tally.place], seed)
+        if truth and not there:
+            tally.book((1, used.tokens, 0, used.nanos)[tally.place], moment, now)
+        elif not truth and (tally.span is not Span.ROLLING or self._recent(moment, now)):
             tally.unseed()
 
     def _release(self) -> None:

@@ -20,7 +20,7 @@ import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -42,8 +42,9 @@ RENEWALS, SWEEPS = 3, 6
 AT_ONCE = 100
 #: How long the ledger may take to say what a counter starts from: an exchange is waiting.
 TRUTH_SECONDS = 2.0
-#: Seeding is repeated when the ledger changed under it; under this many changes in a row something else is wrong.
-SEED_ATTEMPTS = 8
+#: How often an exchange looks whether a counter is seeded, and how long it waits where others are at it: in all as long
+#: as these may take.
+SEED_ATTEMPTS, SEED_PAUSE_SECONDS = 100, 0.02
 #: Bookings that the store has not heard of yet; beyond them the oldest are left to the leases.
 MAX_UNTOLD = 100_000
 
@@ -53,7 +54,9 @@ _drafts = msgspec.msgpack.Decoder(Receipt)
 class Truth(Protocol):
     """What the ledger says a limit's counter should be."""
 
-    def settled(self, limit: Limit, now: UnixMs) -> Coroutine[Any, Any, Sequence[tuple[UnixMs, int]]]: ...
+    def settled(
+        self, limit: Limit, now: UnixMs, without: Collection[str]
+    ) -> Coroutine[Any, Any, Sequence[tuple[UnixMs, int]]]: ...
 
 
 class Reservations:
@@ -252,14 +255,14 @@ class Reservations:
 
     async def _seed(self, counters: CounterStore, limit: Limit) -> None:
         local = None if counters is self._counters else counters
-        (known,) = await counters.levels([limit], self._moment(local))
-        if known is not None:
-            # Another process was quicker. A seed on top of its own would take what it has counted for held.
-            return
         token = secrets.token_hex(8)
-        await counters.begin_seed([limit], token)
+        unbooked = await counters.begin_seed(limit, token, self._moment(local))
+        if unbooked is None:
+            # Another process was quicker, or reads the ledger just now.
+            await asyncio.sleep(SEED_PAUSE_SECONDS)
+            return
         try:
-            settled = await within(TRUTH_SECONDS, self._truth.settled(limit, self._now()))
+            settled = await within(TRUTH_SECONDS, self._truth.settled(limit, self._now(), unbooked))
         except TimeoutError:
             raise StoreUnavailable("ledger", f"no answer within {TRUTH_SECONDS} s") from None
         await counters.finish_seed(limit, token, settled, self._moment(local))

@@ -10,7 +10,7 @@ bookings never wait crosswise.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -106,9 +106,9 @@ class SqlLedger:
             await _add_spend(connection, new)
         return frozenset(row["event_id"] for row in new)
 
-    async def settled(self, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
+    async def settled(self, limit: Limit, now: UnixMs, without: Collection[str] = ()) -> Sequence[tuple[UnixMs, int]]:
         async with self._database.reading() as connection:
-            return await settled(connection, limit, now)
+            return await settled(connection, limit, now, without)
 
     async def rows(self, wanted: SpendFilter, *, limit: int) -> tuple[LedgerRow, ...]:
         statement = select(ledger).where(_matching(wanted)).order_by(*_NEWEST_FIRST).limit(limit)

@@ -10,10 +10,12 @@ none at all (a model, everyone), has what the ledger sums up to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import BigInteger, ColumnElement, Table, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Table, Text, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.holds import ROLLING_MS, Limit, Measure, Scope, Span
@@ -21,6 +23,7 @@ from extproc.model import UnixMs
 from extproc.stores.tables import end_users, keys, ledger, ledger_tags, memberships, tags, teams, users
 
 Conditions: TypeAlias = tuple[ColumnElement[bool], ...]
+Listed: TypeAlias = Select[tuple[str]]
 
 #: Where the spend of an endless budget stands.
 _OWNERS = {
@@ -46,22 +49,27 @@ _COLUMNS = {
 }
 
 
-async def settled(connection: AsyncConnection, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
+async def settled(
+    connection: AsyncConnection, limit: Limit, now: UnixMs, without: Collection[str] = ()
+) -> Sequence[tuple[UnixMs, int]]:
     """Moments and amounts, as `Ledger.settled` says. Raises `ValueError` for a kind of scope that no column names."""
     if limit.scope.kind not in _COLUMNS:
         raise ValueError(f"the ledger knows no scope {limit.scope.kind!r}")
     if limit.span is Span.GAUGE:
         return ()
+    left_out = _listed(without, connection.dialect.name) if without else None
     if limit.span is Span.ROLLING:
-        return await _last_minute(connection, limit, now)
+        return await _last_minute(connection, limit, now, left_out)
     if limit.measure is Measure.SPEND and not limit.since and limit.until is None:
-        spend = await _owners_spend(connection, limit.scope)
+        spend = await _owners_spend(connection, limit.scope, left_out)
         if spend is not None:
             return ((now, spend),)
-    return ((limit.since or now, await _sum(connection, limit)),)
+    return ((limit.since or now, await _sum(connection, limit, left_out)),)
 
 
-async def _last_minute(connection: AsyncConnection, limit: Limit, now: UnixMs) -> Sequence[tuple[UnixMs, int]]:
+async def _last_minute(
+    connection: AsyncConnection, limit: Limit, now: UnixMs, left_out: Listed | None
+) -> Sequence[tuple[UnixMs, int]]:
     table = _table(limit.scope)
     moment, named = table.c.started_at, _named(limit.scope, table)
     if limit.measure is not Measure.REQUESTS:
@@ -69,29 +77,47 @@ async def _last_minute(connection: AsyncConnection, limit: Limit, now: UnixMs) -
         moment, named = table.c.ended_at, _named(limit.scope, table, indexed=False)
     statement = (
         select(moment, _total(table, limit.measure))
-        .where(*named, moment > now - ROLLING_MS)
+        .where(*named, moment > now - ROLLING_MS, *_but(table, left_out))
         .group_by(moment)
         .order_by(moment)
     )
     return [(row[0], row[1]) for row in (await connection.execute(statement)).all()]
 
 
-async def _sum(connection: AsyncConnection, limit: Limit) -> int:
+async def _sum(connection: AsyncConnection, limit: Limit, left_out: Listed | None) -> int:
     """Of what started in the window."""
     table = _table(limit.scope)
     started = [table.c.started_at >= limit.since] if limit.since else []
     if limit.until is not None:
         started.append(table.c.started_at < limit.until)
-    statement = select(_total(table, limit.measure)).where(*_named(limit.scope, table), *started)
+    named = _named(limit.scope, table)
+    statement = select(_total(table, limit.measure)).where(*named, *started, *_but(table, left_out))
     return await connection.scalar(statement) or 0
 
 
-async def _owners_spend(connection: AsyncConnection, scope: Scope) -> int | None:
+async def _owners_spend(connection: AsyncConnection, scope: Scope, left_out: Listed | None) -> int | None:
+    """One statement, so that the spend and what is taken off it are of the same moment."""
     owner = _OWNERS.get(scope.kind)
     if owner is None:
         return None
     named = (column == part for column, part in zip(owner.primary_key.columns, _parts(scope), strict=True))
-    return await connection.scalar(select(owner.c.spend).where(*named))
+    spend: ColumnElement[Any] = owner.c.spend
+    if left_out is not None:
+        table = _table(scope)
+        booked = select(_total(table, Measure.SPEND)).where(*_named(scope, table), table.c.event_id.in_(left_out))
+        spend = spend - booked.scalar_subquery()
+    return await connection.scalar(select(spend).where(*named))
+
+
+def _listed(event_ids: Collection[str], dialect: str) -> Listed:
+    """A selection of these: there may be more of them than a statement may have parameters."""
+    if dialect == "postgresql":
+        return select(func.unnest(literal(sorted(event_ids), ARRAY(Text))))
+    return select(func.json_each(json.dumps(sorted(event_ids))).table_valued("value").c.value)
+
+
+def _but(table: Table, left_out: Listed | None) -> Conditions:
+    return () if left_out is None else (table.c.event_id.not_in(left_out),)
 
 
 def _total(table: Table, measure: Measure) -> ColumnElement[int]:

@@ -12,7 +12,7 @@ from extproc.holds import (
     Level,
     Scope,
 )
-from extproc.stores.counters import BOOKING_MS
+from extproc.stores.counters import BOOKING_MS, SEEDING_MS
 
 
 class TestBooked:
@@ -42,6 +42,7 @@ class TestBooked:
             await seed(counters, *limits)
             await counters.reserve(ask(*limits, event="event", nanos=5), NOW)
         await counters.booked([booking("event", nanos=4)], NOW)
+        await counters.unseed(KEY)
         await seed(counters, *limits, settled=2)
 
         await counters.settle("event", Amounts(0, 9), NOW)
@@ -109,40 +110,68 @@ class TestBooked:
 
 class TestSeeding:
     async def test_a_counter_knows_what_it_was_seeded_with(self, counters):
-        await counters.begin_seed([tpm(9), budget(9)], "token")
+        for limit in (tpm(9), budget(9)):
+            assert await counters.begin_seed(limit, "token", NOW) == frozenset()
 
         assert await counters.levels([tpm(9), budget(9)], NOW) == [None, None]
         assert await counters.finish_seed(budget(9), "token", [(NOW - DAY, 7)], NOW)
-        assert await counters.finish_seed(
-            tpm(9), "token", [(NOW - 70_000, 4), (NOW - 30_000, 2), (NOW - 50_000, 1)], NOW
-        )
+        moments = [(NOW - 70_000, 4), (NOW - 30_000, 2), (NOW - 50_000, 1)]
+        assert await counters.finish_seed(tpm(9), "token", moments, NOW)
         assert await counters.levels([tpm(9), budget(9)], NOW) == [Level(3, 0), Level(7, 0)]
         assert await level(counters, tpm(9), NOW + 10_000 + STEP_MS) == Level(2, 0)
 
     async def test_a_token_counts_once(self, counters):
-        await counters.begin_seed([budget(9)], "token")
-        assert await counters.finish_seed(budget(9), "token", [(NOW, 0)], NOW)
+        await counters.begin_seed(budget(9), "token", NOW)
+        assert await counters.finish_seed(budget(9), "token", [(NOW, 3)], NOW)
 
         assert not await counters.finish_seed(budget(9), "token", [(NOW, 7)], NOW)
         assert not await counters.finish_seed(budget(9), "", [(NOW, 7)], NOW)
-        assert await level(counters, budget(9)) == Level(0, 0)
+        assert await level(counters, budget(9)) == Level(3, 0)
 
-    async def test_a_later_token_takes_the_place_of_an_earlier_one(self, counters):
-        await counters.begin_seed([budget(9)], "earlier")
-        await counters.begin_seed([budget(9)], "later")
+    async def test_while_somebody_reads_nobody_else_does(self, counters):
+        await counters.begin_seed(budget(9), "first", NOW)
 
-        assert not await counters.finish_seed(budget(9), "earlier", [(NOW, 1)], NOW)
-        assert await counters.finish_seed(budget(9), "later", [(NOW, 2)], NOW)
-        assert await level(counters, budget(9)) == Level(2, 0)
+        assert await counters.begin_seed(budget(9), "second", NOW + SEEDING_MS - 1) is None
+        assert await counters.finish_seed(budget(9), "first", [(NOW, 1)], NOW + SEEDING_MS - 1)
+        assert await level(counters, budget(9)) == Level(1, 0)
+
+    async def test_whoever_reads_for_too_long_is_not_waited_for(self, counters):
+        await counters.begin_seed(budget(9), "first", NOW)
+
+        assert await counters.begin_seed(budget(9), "second", NOW + SEEDING_MS) == frozenset()
+        assert not await counters.finish_seed(budget(9), "first", [(NOW, 1)], NOW + SEEDING_MS)
+        assert await counters.finish_seed(budget(9), "second", [(NOW, 2)], NOW + SEEDING_MS)
+        assert await level(counters, budget(9), NOW + SEEDING_MS) == Level(2, 0)
+
+    async def test_nobody_reads_for_a_counter_that_is_seeded(self, counters):
+        await seed(counters, budget(9), settled=5)
+
+        assert await counters.begin_seed(budget(9), "token", NOW + DAY) is None
+        assert not await counters.finish_seed(budget(9), "token", [(NOW, 1)], NOW)
+        assert await level(counters, budget(9)) == Level(5, 0)
 
     async def test_a_gauge_is_not_seeded(self, counters):
         await counters.reserve(ask(places(5)), NOW)
-        await counters.begin_seed([places(5)], "token")
 
+        assert await counters.begin_seed(places(5), "token", NOW) is None
         assert not await counters.finish_seed(places(5), "token", [(NOW, 3)], NOW)
         assert await level(counters, places(5)) == Level(0, 1)
 
-    async def test_unseeding_forgets_the_settled_part_and_keeps_what_is_held(self, counters):
+    async def test_what_was_set_by_hand_below_what_is_left_out_may_be_less_than_nothing(self, counters):
+        await seed(counters, budget(9))
+        await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
+        await counters.settle("event", Amounts(0, 5), NOW)
+        await counters.unseed(KEY)
+        await seed(counters, budget(9), settled=-5)
+        assert await level(counters, budget(9)) == Level(-5, 5)
+
+        await counters.booked([booking("event", nanos=5)], NOW)
+
+        assert await level(counters, budget(9)) == Level(0, 0)
+
+
+class TestUnseeding:
+    async def test_it_forgets_the_settled_part_and_keeps_what_is_held(self, counters):
         limits = budget(9), tpm(9), places(9)
         await seed(counters, *limits, budget(9, TEAM), settled=3)
         await counters.reserve(ask(*limits, tokens=1, nanos=2), NOW)
@@ -153,102 +182,154 @@ class TestSeeding:
         await seed(counters, *limits, settled=4)
         assert await counters.levels(limits, NOW) == [Level(4, 2), Level(4, 1), Level(0, 1)]
 
-    async def test_unseeding_takes_the_token_away(self, counters):
-        await counters.begin_seed([budget(9)], "token")
+    async def test_it_takes_the_token_away(self, counters):
+        await counters.begin_seed(budget(9), "token", NOW)
         await counters.unseed(KEY)
 
         assert not await counters.finish_seed(budget(9), "token", [(NOW, 1)], NOW)
+        assert await counters.begin_seed(budget(9), "next", NOW) == frozenset()
 
-    async def test_unseeding_what_nobody_has_counted_changes_nothing(self, counters):
+    async def test_of_what_nobody_has_counted_it_changes_nothing(self, counters):
         await counters.unseed(Scope("tag", "nobody"))
 
-    async def test_what_the_ledger_does_not_have_yet_is_held_on_a_counter_that_is_unseeded(self, counters):
+
+class TestBookingWhileTheLedgerIsRead:
+    """The sum is read without the exchanges that are not booked, so none is missing and none is there twice."""
+
+    @pytest.mark.parametrize("step", ["open", "settled"])
+    async def test_what_is_not_booked_is_to_be_left_out(self, counters, step):
+        limits = budget(99), rpm(9), tpm(9)
+        await seed(counters, *limits)
+        for event in ("booked", "event"):
+            await counters.reserve(ask(*limits, event=event, nanos=5), NOW)
+        await counters.reserve(ask(places(9), event="other"), NOW)
+        await counters.booked([booking("booked", nanos=5)], NOW)
+        if step == "settled":
+            await counters.settle("event", Amounts(0, 5), NOW)
+        await counters.unseed(KEY)
+
+        assert [await counters.begin_seed(limit, "token", NOW) for limit in limits] == [frozenset({"event"})] * 3
+
+    async def test_what_settled_before_is_held_until_it_is_booked(self, counters):
         await seed(counters, budget(9), tpm(9))
         await counters.reserve(ask(budget(9), tpm(9), event="event"), NOW)
         await counters.settle("event", Amounts(2, 3), NOW)
         await counters.unseed(KEY)
-        await seed(counters, budget(9), tpm(9))
+        await seed(counters, budget(9), tpm(9), settled=1, now=NOW + 9_000)
+        assert await counters.levels([budget(9), tpm(9)], NOW + 9_000) == [Level(1, 3), Level(1, 2)]
 
-        assert await counters.levels([budget(9), tpm(9)], NOW) == [Level(0, 3), Level(0, 2)]
+        await counters.booked([booking("event", 2, 3)], NOW + 9_000)
 
-    async def test_what_settles_on_an_unseeded_counter_is_held_until_it_is_booked(self, counters):
+        assert await counters.levels([budget(9), tpm(9)], NOW + 9_000) == [Level(4, 0), Level(3, 0)]
+        assert await level(counters, tpm(9), NOW + ROLLING_MS + STEP_MS) == Level(1, 0)
+
+    async def test_what_settles_meanwhile_is_held_until_it_is_booked(self, counters):
         await seed(counters, budget(9))
         await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
         await counters.unseed(KEY)
         await counters.settle("event", Amounts(0, 4), NOW)
-        await seed(counters, budget(9))
-        assert await level(counters, budget(9)) == Level(0, 4)
+        await seed(counters, budget(9), settled=1)
+        assert await level(counters, budget(9)) == Level(1, 4)
 
         await counters.booked([booking("event", nanos=4)], NOW)
 
-        assert await level(counters, budget(9)) is None
-        await seed(counters, budget(9), settled=4)
-        assert await level(counters, budget(9)) == Level(4, 0)
+        assert await level(counters, budget(9)) == Level(5, 0)
 
-    async def test_what_settles_after_the_seed_is_added_to_it(self, counters):
+    async def test_what_settles_afterwards_is_added(self, counters):
         await seed(counters, budget(9))
         await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
         await counters.unseed(KEY)
         await seed(counters, budget(9), settled=1)
 
         await counters.settle("event", Amounts(0, 4), NOW)
+        assert await level(counters, budget(9)) == Level(5, 0)
         await counters.booked([booking("event", nanos=4)], NOW)
 
         assert await level(counters, budget(9)) == Level(5, 0)
 
     @pytest.mark.parametrize("step", ["open", "settled"])
-    async def test_a_booking_takes_the_token_away(self, counters, step):
+    async def test_what_is_booked_meanwhile_is_added(self, counters, step):
+        await seed(counters, budget(9), tpm(9), rpm(9))
+        await counters.reserve(ask(budget(9), tpm(9), rpm(9), event="event", tokens=2, nanos=5), NOW)
+        await counters.unseed(KEY)
+        for limit in (budget(9), tpm(9), rpm(9)):
+            await counters.begin_seed(limit, "token", NOW)
+        if step == "settled":
+            await counters.settle("event", Amounts(2, 5), NOW + STEP_MS)
+
+        await counters.booked([booking("event", 2, 5)], NOW + STEP_MS)
+
+        assert await counters.levels([budget(9), tpm(9), rpm(9)], NOW + STEP_MS) == [None] * 3
+        for limit in (budget(9), tpm(9), rpm(9)):
+            assert await counters.finish_seed(limit, "token", [(NOW, 1)], NOW + STEP_MS)
+        levels = await counters.levels([budget(9), tpm(9), rpm(9)], NOW + STEP_MS)
+        assert levels == [Level(6, 0), Level(3, 0), Level(2, 0)]
+        assert await level(counters, tpm(9), NOW + ROLLING_MS + STEP_MS) == Level(2, 0)
+
+    async def test_what_was_booked_before_is_not_added(self, counters):
         await seed(counters, budget(9))
         await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
-        if step == "settled":
-            await counters.settle("event", Amounts(0, 5), NOW)
-        await counters.begin_seed([budget(9)], "token")
-
+        await counters.unseed(KEY)
+        await counters.begin_seed(budget(9), "first", NOW)
         await counters.booked([booking("event", nanos=5)], NOW)
 
-        assert not await counters.finish_seed(budget(9), "token", [(NOW, 0)], NOW)
+        assert await counters.begin_seed(budget(9), "second", NOW + SEEDING_MS) == frozenset()
+
+        assert await counters.finish_seed(budget(9), "second", [(NOW, 5)], NOW + SEEDING_MS)
         assert await level(counters, budget(9)) == Level(5, 0)
 
-    async def test_a_booking_of_what_was_never_settled_ends_a_seed_that_may_have_had_it(self, counters):
+    async def test_what_is_booked_while_nobody_reads_is_in_the_ledger(self, counters):
         await seed(counters, budget(9))
         await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
-        await seed(counters, budget(9), settled=5)
-
+        await counters.unseed(KEY)
         await counters.booked([booking("event", nanos=5)], NOW)
-
-        assert await level(counters, budget(9)) is None
-
-    async def test_a_seed_replaces_what_a_counter_knew(self, counters):
         await seed(counters, budget(9), settled=5)
-        await seed(counters, budget(9), settled=2)
 
-        assert await level(counters, budget(9)) == Level(2, 0)
+        assert await level(counters, budget(9)) == Level(5, 0)
 
-    async def test_a_request_whose_counter_is_unseeded_is_held_until_it_settles(self, counters):
+    async def test_a_booking_of_what_was_never_settled_is_added(self, counters):
+        await seed(counters, budget(9))
+        await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
+        await counters.unseed(KEY)
+        await seed(counters, budget(9), settled=1)
+
+        await counters.booked([booking("event", nanos=4)], NOW)
+
+        assert await level(counters, budget(9)) == Level(5, 0)
+
+    async def test_an_exchange_that_is_opened_again_meanwhile_takes_the_token_away(self, counters):
+        await counters.begin_seed(budget(9), "token", NOW)
+
+        await counters.renew([ask(budget(9), event="event", nanos=5)], NOW)
+
+        assert not await counters.finish_seed(budget(9), "token", [(NOW, 1)], NOW)
+        assert await counters.begin_seed(budget(9), "next", NOW) == frozenset({"event"})
+
+    async def test_a_booking_of_the_unknown_takes_the_token_away(self, counters):
+        await counters.begin_seed(budget(9), "token", NOW)
+
+        await counters.booked([booking("unknown", nanos=5)], NOW)
+
+        assert not await counters.finish_seed(budget(9), "token", [(NOW, 1)], NOW)
+
+
+class TestRequests:
+    """A request counts at once, before anything is settled."""
+
+    async def test_it_is_held_on_a_counter_that_is_unseeded_until_it_is_booked(self, counters):
         await seed(counters, rpm(9))
         await counters.reserve(ask(rpm(9), event="event"), NOW)
         await counters.unseed(KEY)
         await seed(counters, rpm(9), now=NOW + 5_000)
-        assert await level(counters, rpm(9), NOW + 5_000) == Level(0, 1)
-
         await counters.settle("event", Amounts(), NOW + 9_000)
+        assert await level(counters, rpm(9), NOW + 9_000) == Level(0, 1)
+
         await counters.booked([booking("event")], NOW + 9_000)
 
         assert await level(counters, rpm(9), NOW + ROLLING_MS) == Level(1, 0)
         assert await level(counters, rpm(9), NOW + ROLLING_MS + STEP_MS) == Level(0, 0)
 
-    async def test_a_request_that_was_added_to_a_seed_is_held_again_when_that_is_forgotten(self, counters):
-        await seed(counters, rpm(9))
-        await counters.reserve(ask(rpm(9), event="event"), NOW)
-        await counters.unseed(KEY)
-        await seed(counters, rpm(9))
-        await counters.settle("event", Amounts(), NOW)
-        await counters.unseed(KEY)
-        await seed(counters, rpm(9))
-
-        assert await level(counters, rpm(9)) == Level(0, 1)
-
-    async def test_a_request_is_not_held_longer_than_a_rolling_window_sees_it(self, counters):
+    async def test_it_is_held_no_longer_than_a_rolling_window_sees_it(self, counters):
         limits = rpm(9), places(2)
         old, young, late = ask(*limits), ask(rpm(9)), NOW + ROLLING_MS + STEP_MS
         await seed(counters, *limits)
@@ -262,6 +343,5 @@ class TestSeeding:
         for _ in range(2):
             await counters.renew([old, young], late)
             assert await counters.levels(limits, late) == [Level(0, 1), Level(0, 1)]
-        await counters.settle(old.event_id, Amounts(), late)
         await counters.booked([booking(old.event_id)], late)
         assert await counters.levels(limits, late) == [Level(0, 1), Level(0, 0)]

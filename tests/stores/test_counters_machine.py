@@ -126,11 +126,11 @@ class Counters(SideBySide):
         super().__init__()
         self.model = Model()
         self.exceeded = False
-        for limit in LIMITS[:-1]:
+        for limit in {limit.counter: limit for limit in LIMITS[:-1]}.values():
             self._seed(limit)
 
     def _seed(self, limit: Limit) -> None:
-        self.both(lambda store: store.begin_seed([limit], "token"))
+        assert self.both(lambda store: store.begin_seed(limit, "token", self.now)) == frozenset()
         assert self.both(lambda store: store.finish_seed(limit, "token", [], self.now))
 
     def open(self) -> list[str]:

@@ -16,7 +16,7 @@ def store() -> MemoryCounters:
 
 
 async def seed(store: MemoryCounters, limit: Limit, now: int) -> None:
-    await store.begin_seed([limit], "token")
+    assert await store.begin_seed(limit, "token", now) == frozenset()
     assert await store.finish_seed(limit, "token", [(now, 3)], now)
 
 
@@ -90,7 +90,7 @@ async def test_many_settings_of_one_counter_take_no_memory():
     await seed(store, rpm(9), NOW)
 
     for maximum in range(20_000):
-        await store.begin_seed([rpm(maximum)], "")
+        await store.begin_seed(rpm(maximum), "token")
 
     assert len(store) == 1
     assert len(store._known) <= 10_000

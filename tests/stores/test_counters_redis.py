@@ -46,8 +46,8 @@ def own_server():
 
 
 async def seed(store: RedisCounters, *limits: Limit) -> None:
-    await store.begin_seed(limits, "token")
     for limit in limits:
+        await store.begin_seed(limit, "token")
         await store.finish_seed(limit, "token", [(0, 0)])
 
 
@@ -115,7 +115,7 @@ class TestKeys:
         redis_server.client.zadd("{ending}s:api_key:digest", {"a window that has ended": now - 1})
         async with opened(redis_server, namespace="ending") as store:
             for window in windows:
-                await store.begin_seed([window], "token")
+                await store.begin_seed(window, "token")
             listed = redis_server.client.zrange("{ending}s:api_key:digest", 0, -1)
 
         assert listed == [window.counter.encode() for window in windows[1:]]
@@ -143,7 +143,7 @@ class TestKeys:
         async with opened(redis_server, namespace="leftover") as store:
             now = await three_steps(store)
             redis_server.client.delete("{leftover}c:" + tpm(99).counter)
-            await store.begin_seed([tpm(99)], "other")
+            await store.begin_seed(tpm(99), "other")
             await store.finish_seed(tpm(99), "other", [(now + 500, 1), (now + 2_500, 1), (now + 2_700, 1)], now + 3_000)
 
             assert await store.levels([tpm(99)], now + 60_600) == [Level(2, 0)]
@@ -158,7 +158,7 @@ class TestKeys:
 
     async def test_a_limit_above_what_lua_can_count_is_that(self, store):
         limit = budget(10**18)
-        await store.begin_seed([limit], "token")
+        await store.begin_seed(limit, "token")
         await store.finish_seed(limit, "token", [(0, MOST - 1)])
 
         assert await store.reserve(Ask("some", (limit,), Amounts(0, 2))) == Full(0, Level(MOST - 1, 0), 2, limit.until)

@@ -1,7 +1,8 @@
 """Counters beside a ledger: whatever is lost, repeated or overtaken, a counter knows what the ledger has, or nothing.
 
-A counter that is seeded may count an exchange twice only between its booking in the ledger and the moment at which the
-store is told of it, and none ever less than once. The moment stands still, so that nothing is forgotten.
+An exchange that is counted on a counter is there exactly once at any time, whatever the ledger has of it already. One
+that is not, since the store was lost or its limit is new, may be there when the ledger has it, and is there when the
+store was told. The moment stands still, so that nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from running_redis import RunningRedis
 
 from extproc.holds import Amounts, Ask, Booking, Granted, Level, Limit, Measure, Span
+from extproc.stores.counters import SEEDING_MS
 from extproc.stores.counters_memory import MemoryCounters
 
 PLENTY = 10**6
@@ -35,11 +37,13 @@ class Exchange(msgspec.Struct):
     ledger: Amounts | None = None
     told: bool = False
 
+    def on(self, limit: Limit) -> bool:
+        return self.known and limit.counter in {each.counter for each in self.limits}
+
     def in_store(self, limit: Limit) -> int:
-        counted = self.known and limit.counter in {each.counter for each in self.limits}
         if limit.measure is Measure.PARALLEL:
-            return int(counted and not self.settled)
-        return share(limit, self.amounts) * (counted and (self.request or limit.measure is not Measure.REQUESTS))
+            return int(not self.settled)
+        return share(limit, self.amounts) * (self.request or limit.measure is not Measure.REQUESTS)
 
     def in_ledger(self, limit: Limit) -> int:
         return share(limit, self.ledger) if self.ledger is not None else 0
@@ -55,7 +59,8 @@ class Ledgered(SideBySide):
         self.exchanges: dict[str, Exchange] = {}
         #: What was set by hand.
         self.by_hand = dict.fromkeys((limit.counter for limit in COUNTED), 0)
-        self.reading: dict[str, tuple[str, int | None]] = {}
+        #: The token, what is to be left out, what was read.
+        self.reading: dict[str, tuple[str, frozenset[str], int | None]] = {}
         #: Exchanges of which the store knows that they are booked.
         self.remembered: set[str] = set()
 
@@ -77,8 +82,9 @@ class Ledgered(SideBySide):
         self.exchanges[event].told = True
         self.remembered.add(event)
 
-    def ledger_says(self, limit: Limit) -> int:
-        return self.by_hand[limit.counter] + sum(each.in_ledger(limit) for each in self.exchanges.values())
+    def ledger_says(self, limit: Limit, without: frozenset[str] = frozenset()) -> int:
+        booked = (each.in_ledger(limit) for name, each in self.exchanges.items() if name not in without)
+        return self.by_hand[limit.counter] + sum(booked)
 
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
@@ -137,27 +143,29 @@ class Ledgered(SideBySide):
         self.both(lambda store: store.renew([Ask(event, LIMITS, Amounts(5, 5))], NOW))
         self.both(lambda store: store.settle(event, Amounts(6, 6), NOW))
 
-    @rule(limit=one_counter, by=st.integers(0, 9))
-    def change_by_hand(self, limit: Limit, by: int) -> None:
-        self.by_hand[limit.counter] += by
+    @rule(limit=one_counter, to=st.integers(0, 9))
+    def set_by_hand(self, limit: Limit, to: int) -> None:
+        self.by_hand[limit.counter] += to - self.ledger_says(limit)
         self.both(lambda store: store.unseed(limit.scope))
 
     # -- seeding -------------------------------------------------------------------------------------------------------
 
-    @rule(limit=one_counter)
-    def begin_seed(self, limit: Limit) -> None:
+    @rule(limit=one_counter, patience=st.sampled_from([0, SEEDING_MS]))
+    def begin_seed(self, limit: Limit, patience: int = SEEDING_MS) -> None:
         token = f"token-{next(self.names)}"
-        self.both(lambda store: store.begin_seed([limit], token))
-        self.reading[limit.counter] = token, None
+        unbooked = self.both(lambda store: store.begin_seed(limit, token, NOW + patience))
+        if unbooked is not None:
+            self.reading[limit.counter] = token, unbooked, None
 
     @rule(limit=one_counter)
     def read_ledger(self, limit: Limit) -> None:
         if limit.counter in self.reading:
-            self.reading[limit.counter] = self.reading[limit.counter][0], self.ledger_says(limit)
+            token, unbooked, _ = self.reading[limit.counter]
+            self.reading[limit.counter] = token, unbooked, self.ledger_says(limit, unbooked)
 
     @rule(limit=one_counter)
     def finish_seed(self, limit: Limit) -> None:
-        token, read = self.reading.get(limit.counter, ("", None))
+        token, _, read = self.reading.get(limit.counter, ("", frozenset(), None))
         if read is not None:
             self.both(lambda store: store.finish_seed(limit, token, [(NOW, read)], NOW))
             del self.reading[limit.counter]
@@ -190,11 +198,15 @@ class Ledgered(SideBySide):
 
     def _bounds(self, limit: Limit) -> tuple[int, int]:
         least = most = self.by_hand.get(limit.counter, 0)
+        gauge = limit.span is Span.GAUGE
         for exchange in self.exchanges.values():
-            stored = 0 if exchange.told else exchange.in_store(limit)
-            booked = 0 if limit.span is Span.GAUGE else exchange.in_ledger(limit)
-            least += booked if exchange.told else stored
-            most += booked + stored
+            booked = 0 if gauge else exchange.in_ledger(limit)
+            if exchange.on(limit) and not exchange.told:
+                least += exchange.in_store(limit)
+                most += exchange.in_store(limit)
+            else:
+                least += booked if exchange.told else 0
+                most += booked
         return least, most
 
     @rule()

@@ -113,14 +113,16 @@ class TestRenew:
         await counters.settle("event", Amounts(), NOW)
         assert await level(counters, rpm(9)) == Level(1, 0)
 
-    async def test_a_request_that_was_not_counted_ends_what_its_counter_knew_when_it_is_booked(self, counters):
-        await seed(counters, rpm(9), settled=1)
+    async def test_a_request_that_was_not_counted_again_is_counted_when_it_is_booked(self, counters):
+        await seed(counters, rpm(9), settled=1, now=NOW + 9_000)
         await counters.renew([ask(rpm(9), event="event")], NOW)
-        await counters.settle("event", Amounts(), NOW)
+        await counters.settle("event", Amounts(), NOW + 9_000)
+        assert await level(counters, rpm(9), NOW + 9_000) == Level(1, 0)
 
-        await counters.booked([booking("event")], NOW)
+        await counters.booked([booking("event")], NOW + 9_000)
 
-        assert await level(counters, rpm(9)) is None
+        assert await level(counters, rpm(9), NOW + 9_000) == Level(2, 0)
+        assert await level(counters, rpm(9), NOW + ROLLING_MS + STEP_MS) == Level(1, 0)
 
     async def test_what_is_held_may_grow_and_never_shrinks(self, counters):
         limits = budget(9), tpm(9), places(9)

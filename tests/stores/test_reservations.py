@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -46,11 +46,11 @@ class Ledger:
         self.down = False
         self.while_read: Any = None
 
-    async def settled(self, limit: Limit, now: int) -> Sequence[tuple[int, int]]:
+    async def settled(self, limit: Limit, now: int, without: Collection[str]) -> Sequence[tuple[int, int]]:
         if self.down:
             raise StoreUnavailable("database", "gone")
         self.reads += 1
-        total = sum(row.spend or 0 for row in self.rows.values())
+        total = sum(row.spend or 0 for name, row in self.rows.items() if name not in without)
         await asyncio.sleep(0)
         if self.while_read is not None:
             changing, self.while_read = self.while_read, None
@@ -318,7 +318,7 @@ async def test_what_a_stream_used_while_the_store_was_gone_is_held_when_it_is_ba
 
 async def test_what_is_withdrawn_holds_nothing_and_is_never_billed(process):
     """As when a caller hangs up while the store answers: nobody knows of the answer."""
-    await process.counters.begin_seed([BUDGET], "token")
+    await process.counters.begin_seed(BUDGET, "token", Process.moment)
     await process.counters.finish_seed(BUDGET, "token", (), Process.moment)
     await process.counters.reserve(ask("e1"), Process.moment)
     process.it.withdraw("e1")

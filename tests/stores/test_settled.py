@@ -107,6 +107,32 @@ async def test_an_endless_budget_starts_from_the_spend_that_was_set(booked, kind
     assert [amount for _, amount in await booked.settled(tokens, NOW)] == [39]
     assert [amount for _, amount in await booked.settled(since, NOW)] == [15]
 
+    new = mine(NOW, NOW)
+    await booked.record([new], now=NOW)
+    assert [*await booked.settled(spend, NOW)] == [(NOW, 82)]
+    assert [*await booked.settled(spend, NOW, {new.event_id, "unknown"})] == [(NOW, 77)]
+
+
+@pytest.mark.parametrize("kind", SCOPES)
+async def test_what_is_left_out_is_in_no_sum(booked, kind):
+    new = mine(NOW, NOW)
+    last_minute = limit(kind, Measure.REQUESTS, Span.ROLLING), limit(kind, Measure.TOKENS, Span.ROLLING)
+    window, endless = (limit(kind, Measure.SPEND, Span.WINDOW, since=since) for since in (NOW, 0))
+    asked = (*last_minute, window, endless)
+    before = [[*await booked.settled(each, NOW + 5)] for each in asked]
+    await booked.record([new], now=NOW)
+
+    assert [[*await booked.settled(each, NOW + 5)] for each in asked] != before
+    assert [[*await booked.settled(each, NOW + 5, {new.event_id, "unknown"})] for each in asked] == before
+
+
+async def test_more_may_be_left_out_than_a_statement_has_parameters(booked):
+    new = mine(NOW, NOW)
+    await booked.record([new], now=NOW)
+    window = limit("global", Measure.SPEND, Span.WINDOW, since=NOW)
+
+    assert [*await booked.settled(window, NOW, {new.event_id, *map(str, range(50_000))})] == [(NOW, 10)]
+
 
 async def test_unpriced_exchanges_cost_nothing(store):
     await store.record([mine(NOW, NOW, spend=None)], now=NOW)

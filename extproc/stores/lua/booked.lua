@@ -1,30 +1,28 @@
 -- ARGV[1] {now, {{event, tokens, nanos, new, scopes}, …}}; `new` is 1 or 0.
 
--- The ledger has it. Where that is not what was counted, or was counted under another seed, nothing is known of the
--- counter any more.
-local function book(counter, state, exchange, seed, used, now, truth)
-  local name, moment = counter[NAME], exchange[MOMENT]
-  local clean = truth and seed ~= '' and seed == state[SEED]
+-- The ledger has it. Where that is not what was counted, the counter must be read anew.
+local function book(event, counter, state, exchange, seed, used, now, truth)
+  local name, moment, there = counter[NAME], exchange[MOMENT], false
   local tokens_or_nanos = share(name, false, exchange[TOKENS], false, exchange[NANOS])
-  state[TOKEN] = ''
   if not tokens_or_nanos then
     moment = exchange[OPENED]
-    drop(state, exchange[REQUEST], seed)
+    there = drop(state, exchange[REQUEST], seed)
   elseif exchange[IS_SETTLED] == 1 then
-    drop(state, tokens_or_nanos, seed)
+    there = drop(state, tokens_or_nanos, seed)
   else
-    take(state, HELD, tokens_or_nanos)
     moment = now
-    if clean then
-      use(counter, state, used, now, now)
-    end
+    take(state, HELD, tokens_or_nanos)
   end
-  if not clean and (counter[UNTIL] ~= ROLLING or recent(moment, now)) then
+  take(state, USERS, redis.call('SREM', USERS_OF .. name, event))
+  if truth and not there and (state[SEED] ~= '' or state[TOKEN] ~= '') then
+    -- Whoever reads the ledger has left it out. Where nobody does, the next one will not.
+    use(counter, state, used, moment, now)
+  elseif not truth and (counter[UNTIL] ~= ROLLING or recent(moment, now)) then
     unseed(name, state)
   end
 end
 
-local function book_known(exchange, tokens, nanos, new_there, now)
+local function book_known(event, exchange, tokens, nanos, new_there, now)
   local settled = exchange[IS_SETTLED] == 1
   local truth = new_there == 1 and (not settled or (tokens == exchange[TOKENS] and nanos == exchange[NANOS]))
   local states, counted = load(exchange[COUNTERS], now), {}
@@ -32,7 +30,7 @@ local function book_known(exchange, tokens, nanos, new_there, now)
     local state, name = states[i] or new(counter), counter[NAME]
     counted[name] = true
     if counter[UNTIL] ~= GAUGE then
-      book(counter, state, exchange, exchange[SEEDS][i], share(name, 1, tokens, 1, nanos), now, truth)
+      book(event, counter, state, exchange, exchange[SEEDS][i], share(name, 1, tokens, 1, nanos), now, truth)
     elseif not settled then
       take(state, HELD, 1)
     end
@@ -47,7 +45,7 @@ for _, booking in ipairs(bookings) do
   local event, tokens, nanos, new_there, scopes = unpack(booking)
   local exchange, known = find(event)
   if exchange or not known then
-    local counted = exchange and book_known(exchange, tokens, nanos, new_there, now) or {}
+    local counted = exchange and book_known(event, exchange, tokens, nanos, new_there, now) or {}
     -- What the ledger has is known only where it is new there: otherwise it may be of everything.
     local least = 1 - new_there
     for _, scope in ipairs(scopes) do

@@ -3,6 +3,7 @@
 -- KEYS[1] is `{NAMESPACE}leases`; every other key begins with the same hash tag:
 --   c:COUNTER   string   the state of a counter, packed (see SETTLED … FIRST)
 --   r:COUNTER   list     the steps of a rolling counter but its last one, oldest first, as `STEP:AMOUNT`
+--   u:COUNTER   set      the exchanges on a counter that are not booked
 --   s:SCOPE     zset     the counters of a scope, by the moment from which on nobody asks for them
 --   x:EVENT     string   an exchange, packed (see TOKENS … LIMITS), or `booked`
 --   d:EVENT     string   its draft
@@ -12,7 +13,8 @@
 
 local LEASES = KEYS[1]
 local TAG = string.sub(LEASES, 1, -7)
-local COUNTER, STEPS_OF, SCOPE_OF, EXCHANGE, DRAFT = TAG .. 'c:', TAG .. 'r:', TAG .. 's:', TAG .. 'x:', TAG .. 'd:'
+local COUNTER, STEPS_OF, USERS_OF, SCOPE_OF = TAG .. 'c:', TAG .. 'r:', TAG .. 'u:', TAG .. 's:'
+local EXCHANGE, DRAFT = TAG .. 'x:', TAG .. 'd:'
 
 local HOUR, DAY = 3600000, 86400000
 local LONG = 35 * DAY
@@ -24,13 +26,16 @@ local STEPS = ROLLING_MS / STEP_MS
 local NAME, SCOPE, UNTIL = 1, 2, 3
 local ROLLING, GAUGE = -1, -2
 
--- A counter. `FRESH` and `KEPT` are what settled exchanges used that the ledger may not have yet: `FRESH` is part of
--- `SETTLED` too, `KEPT` stands beside it. `SEED` is the token with which the settled part was read, '' while it is
--- unknown. `LAST` and `AMOUNT` are the newest step of a rolling counter, `FIRST` is the oldest; 0 where there is none.
-local SETTLED, HELD, KEPT, FRESH, SEED, TOKEN, INDEXED, LAST, AMOUNT, FIRST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+-- A counter. What settled exchanges used that are not booked is `FRESH` where `SETTLED` has it too, `KEPT` where it
+-- stands beside it. `SEED` is the token with which the settled part was read, '' while it is unknown; then, with a
+-- `TOKEN`, `SETTLED` is what was booked since that was left, at `BEGUN`. `USERS` is how many exchanges on it are not
+-- booked. `LAST` and `AMOUNT` are the newest step of a rolling counter, `FIRST` is the oldest; 0 where there is none.
+local SETTLED, HELD, KEPT, FRESH, SEED, TOKEN, BEGUN, INDEXED, USERS = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local LAST, AMOUNT, FIRST = 10, 11, 12
 
--- An exchange that is not booked. `SEEDS` are those of its counters when it was counted on them; `REQUEST` is whether
--- its request is on the counters of requests. A limit is the position of its counter, its maximum, whether it refuses.
+-- An exchange that is not booked. `SEEDS` are those of its counters when it was counted on their settled part;
+-- `REQUEST` is whether its request is on the counters of requests. A limit is the position of its counter, its
+-- maximum, whether it refuses.
 local TOKENS, NANOS, IS_SETTLED, OPENED, MOMENT, REQUEST, COUNTERS, SEEDS, LIMITS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 local function int(number)
@@ -59,7 +64,7 @@ local function share(name, requests, tokens, parallel, nanos)
 end
 
 local function new(counter)
-  return { 0, 0, 0, 0, counter[UNTIL] == GAUGE and 'gauge' or '', '', 0, 0, 0, 0 }
+  return { 0, 0, 0, 0, counter[UNTIL] == GAUGE and 'gauge' or '', '', 0, 0, 0, 0, 0, 0 }
 end
 
 local function step_and_amount(text)
@@ -71,15 +76,16 @@ local function take(state, field, amount)
   state[field] = math.max(0, state[field] - amount)
 end
 
--- Forget what the ledger said, and who is reading it. What it does not have yet stays.
+local function empty(name, state)
+  state[SETTLED], state[LAST], state[AMOUNT], state[FIRST] = 0, 0, 0, 0
+  redis.call('DEL', STEPS_OF .. name)
+end
+
+-- Forget what the ledger said, and who is reading it. What is not booked stays.
 local function unseed(name, state)
-  if state[SEED] ~= '' then
-    state[KEPT] = state[KEPT] + state[FRESH]
-    state[SETTLED], state[FRESH], state[SEED] = 0, 0, ''
-    state[LAST], state[AMOUNT], state[FIRST] = 0, 0, 0
-    redis.call('DEL', STEPS_OF .. name)
-  end
-  state[TOKEN] = ''
+  state[KEPT] = state[KEPT] + state[FRESH]
+  state[FRESH], state[SEED], state[TOKEN] = 0, '', ''
+  empty(name, state)
 end
 
 -- Drop the steps that ended ROLLING_MS ago. Whether there were any.
@@ -90,8 +96,7 @@ local function forget(name, state, now)
   end
   local steps = STEPS_OF .. name
   if state[LAST] < oldest then
-    redis.call('DEL', steps)
-    state[SETTLED], state[LAST], state[AMOUNT], state[FIRST] = 0, 0, 0, 0
+    empty(name, state)
     return true
   end
   repeat
@@ -139,6 +144,7 @@ local function index(counter, state, life)
   local scope, now = SCOPE_OF .. counter[SCOPE], clock()
   local gone = counter[UNTIL] > 0 and counter[UNTIL] + LATE or now + life + 2 * DAY
   state[INDEXED] = now
+  redis.call('PEXPIRE', USERS_OF .. counter[NAME], LONG)
   if gone > now then
     redis.call('ZREMRANGEBYSCORE', scope, '-inf', int(now))
     redis.call('ZADD', scope, int(gone), counter[NAME])
@@ -209,7 +215,7 @@ local function use(counter, state, amount, moment, now)
   end
 end
 
--- What an exchange has used, of which the ledger does not know yet.
+-- An exchange has used so much, and is not booked.
 local function settle(counter, state, used, now)
   if state[SEED] == '' then
     state[KEPT] = state[KEPT] + used
@@ -219,9 +225,11 @@ local function settle(counter, state, used, now)
   end
 end
 
--- The ledger knows what was settled under this seed.
+-- Forget what was settled under this seed. Whether the settled part has it.
 local function drop(state, used, seed)
-  take(state, seed ~= '' and seed == state[SEED] and FRESH or KEPT, used)
+  local there = seed ~= '' and seed == state[SEED]
+  take(state, there and FRESH or KEPT, used)
+  return there
 end
 
 -- When what was asked fits, -1 where waiting does not help.
@@ -254,7 +262,7 @@ local function measured(limits, counters, states, requests, tokens, parallel, na
   local levels, over = {}, {}
   for position, limit in ipairs(limits) do
     local counter, state, maximum = counters[limit[1]], states[limit[1]] or new(counters[limit[1]]), limit[2]
-    local settled, held = state[SETTLED], state[HELD] + state[KEPT]
+    local settled, held = state[SEED] ~= '' and state[SETTLED] or 0, state[HELD] + state[KEPT]
     local asked = share(counter[NAME], requests, tokens, parallel, nanos)
     if asked > 0 and state[SEED] ~= '' and settled + held + asked > maximum then
       if limit[3] == 1 then
@@ -299,13 +307,22 @@ local function open(event, tokens, nanos, counters, limits, states, draft, reque
   local seeds = {}
   for i, counter in ipairs(counters) do
     local state, held = states[i] or new(counter), share(counter[NAME], false, tokens, 1, nanos)
-    seeds[i] = state[SEED]
+    seeds[i] = request == 1 and state[SEED] or ''
+    if state[SEED] == '' then
+      -- Whoever reads the ledger for this counter does not know of this exchange.
+      state[TOKEN] = ''
+    end
     if held then
       state[HELD] = state[HELD] + held
     elseif request == 1 then
       settle(counter, state, 1, now)
-    else
-      seeds[i] = ''
+    end
+    if counter[UNTIL] ~= GAUGE then
+      redis.call('SADD', USERS_OF .. counter[NAME], event)
+      if state[USERS] == 0 then
+        redis.call('PEXPIRE', USERS_OF .. counter[NAME], LONG)
+      end
+      state[USERS] = state[USERS] + 1
     end
     save(counter, state, now)
   end

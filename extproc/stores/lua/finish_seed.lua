@@ -5,9 +5,7 @@ local state = load({ counter }, now)[1]
 if not state or state[TOKEN] ~= token then
   return 0
 end
-unseed(counter[NAME], state)
-redis.call('DEL', STEPS_OF .. counter[NAME])
-state[SEED] = token
+state[SEED], state[TOKEN] = token, ''
 for _, used in ipairs(settled) do
   use(counter, state, used[2], used[1], now)
 end

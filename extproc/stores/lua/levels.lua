@@ -1,4 +1,4 @@
--- ARGV[1] {now, counters}. Replies {settled, held, …}; settled is -1 where it is unknown.
+-- ARGV[1] {now, counters}. Replies {settled, held, …}; held is -1 where settled is unknown.
 local now, counters = unpack(cmsgpack.unpack(ARGV[1]), 1, 2)
 now = clock(now)
 local states, changed = load(counters, now)
@@ -7,6 +7,6 @@ local levels = {}
 for i in ipairs(counters) do
   local state = states[i]
   local known = state and state[SEED] ~= ''
-  levels[2 * i - 1], levels[2 * i] = known and state[SETTLED] or -1, known and state[HELD] + state[KEPT] or 0
+  levels[2 * i - 1], levels[2 * i] = known and state[SETTLED] or 0, known and state[HELD] + state[KEPT] or -1
 end
 return levels

@@ -14,12 +14,6 @@ for i, counter in ipairs(counters) do
   if used then
     settle(counter, state, used, now)
     seeds[i] = state[SEED]
-  elseif counter[UNTIL] == ROLLING and exchange[REQUEST] == 1 and state[SEED] ~= '' and state[SEED] ~= seeds[i] then
-    -- The settled part was read meanwhile, before the ledger could have this request.
-    take(state, KEPT, 1)
-    state[FRESH] = state[FRESH] + 1
-    use(counter, state, 1, exchange[OPENED], now)
-    seeds[i] = state[SEED]
   end
   save(counter, state, now)
 end
