@@ -140,10 +140,10 @@ class Fleet:
         """Nanos that the ledger has of a key."""
         return sum(row["spend_nanos"] for row in await self.rows(key))
 
-    async def level(self, key: str, measure: Measure, span: Span) -> Level:
-        """How full a counter of the key is; an unknown one is empty."""
+    async def level(self, key: str, measure: Measure, span: Span) -> Level | None:
+        """How full a counter of the key is; `None` for one that will be read from the ledger."""
         (level,) = await self.counters.levels([Limit(Scope("api_key", digest(key)), measure, span, 0)])
-        return level or Level(0, 0)
+        return level
 
     async def level_becomes(self, expected: Level, key: str, measure: Measure, span: Span) -> None:
         level = None
@@ -153,6 +153,14 @@ class Fleet:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"{measure} is {level}, not {expected}") from None
+
+    async def reconciles(self, key: str, model: str) -> None:
+        """The counter of the key's budget is what the ledger says, and nothing is held. One that will be read from the
+        ledger is asked for."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while (level := await self.level(key, Measure.SPEND, Span.WINDOW)) != Level(await self.spent(key), 0):
+                if level is None:
+                    await self.at_once(key, 1, model=model)
 
     async def close(self) -> None:
         await self.admin.aclose()
