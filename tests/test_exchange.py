@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from extproc.events import (
     ResponseTrailers,
 )
 from extproc.exchange import _STEPS, Exchange, Phase, Surroundings
-from extproc.model import Deployment, Key, SecretRef, Upstream, Usage
+from extproc.model import Deployment, Key, Receipt, SecretRef, Upstream, Usage
 from extproc.policy import credentials
 from extproc.policy.routing import Routes
 
@@ -58,7 +59,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.accepting = True
-        self.receipts = []
+        self.receipts: list[Receipt] = []
         self.durable = asyncio.Event()
         self.durable.set()
 
@@ -125,7 +126,7 @@ async def forwarded(world: World, **fields) -> Exchange:
     return exchange
 
 
-def refusal(reply) -> tuple[int, dict]:
+def refusal(reply) -> tuple[int, dict[str, Any]]:
     assert isinstance(reply, Refuse)
     return reply.status, json.loads(reply.body)["error"]
 
@@ -137,7 +138,7 @@ async def test_a_good_request_is_forwarded_with_the_providers_credential_and_mod
     exchange = World().exchange()
     await exchange.receive(request_headers((b"x-litellm-tags", b"a")))
 
-    reply = await exchange.receive(request_body())
+    reply: Any = await exchange.receive(request_body())
 
     assert json.loads(reply.body)["model"] == "gpt-4o-real"
     assert dict(reply.set_headers) == {
@@ -271,7 +272,7 @@ async def test_a_plain_response_is_booked_before_its_last_byte_is_released(end_w
     first = await exchange.receive(ResponseBody(parts[0], end_of_stream=False))
     world.sink.durable.clear()
 
-    last = asyncio.create_task(exchange.receive(ResponseBody(parts[1], end_of_stream=True)))
+    last = asyncio.ensure_future(exchange.receive(ResponseBody(parts[1], end_of_stream=True)))
     await asyncio.sleep(0.01)
     assert not last.done()
     world.sink.durable.set()
@@ -298,7 +299,7 @@ async def test_a_streams_end_is_not_released_before_the_receipt_is_durable():
     assert await exchange.receive(ResponseBody(b"data: " + usage + b"\n\n", end_of_stream=False)) == Proceed(body=b"")
     world.sink.durable.clear()
 
-    done = asyncio.create_task(exchange.receive(ResponseBody(b"data: [DONE]\n\n", end_of_stream=False)))
+    done = asyncio.ensure_future(exchange.receive(ResponseBody(b"data: [DONE]\n\n", end_of_stream=False)))
     await asyncio.sleep(0.01)
     assert not done.done()
     world.sink.durable.set()
@@ -362,7 +363,7 @@ async def test_a_cancelled_wait_for_the_receipt_books_nothing_twice():
     exchange = await forwarded(world)
     await exchange.receive(response_headers())
     world.sink.durable.clear()
-    last = asyncio.create_task(exchange.receive(ResponseBody(b"{}", end_of_stream=True)))
+    last = asyncio.ensure_future(exchange.receive(ResponseBody(b"{}", end_of_stream=True)))
     await asyncio.sleep(0.01)
     last.cancel()
     await asyncio.wait([last])
