@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import uvicorn
@@ -31,7 +30,6 @@ from extproc.model import Deployment, Outcome, UnixMs
 from extproc.opening import Counting
 from extproc.policy import credentials
 from extproc.policy.expectation import Expectations
-from extproc.policy.limits import House
 from extproc.policy.outages import OnOutage
 from extproc.policy.routing import Routes
 from extproc.pricing import tokens
@@ -157,14 +155,7 @@ def _surroundings(
         block_unpriced_models=settings.block_unpriced_models,
         max_response_bytes=settings.max_response_bytes,
         log_requester_ip=settings.log_requester_ip,
-        house=House(
-            everybody=settings.everybody,
-            deployments=settings.model_rates,
-            per_deployment=settings.per_deployment,
-            zone=ZoneInfo(settings.timezone),
-            apply_user_budget_to_team_keys=settings.apply_user_budget_to_team_keys,
-            dry_run=frozenset(settings.dry_run),
-        ),
+        house=opening.house(settings),
         rules=Rules(
             reservations=counting.reservations,
             expectations=Expectations(),

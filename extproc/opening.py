@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -18,6 +19,7 @@ from extproc.errors import ConfigError, SecretUnavailable
 from extproc.holds import Scope
 from extproc.model import SecretRef, UnixMs
 from extproc.policy import limits
+from extproc.policy.limits import House
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
 from extproc.stores.cached import CachedKeys
@@ -41,6 +43,18 @@ class Counting(msgspec.Struct, frozen=True):
     explanations: Explanations
     forget: Callable[[Scope], None]
     health: Health | None = None
+
+
+def house(settings: Settings) -> House:
+    """The limits that do not hang on a key."""
+    return House(
+        everybody=settings.everybody,
+        deployments=settings.model_rates,
+        per_deployment=settings.per_deployment,
+        zone=ZoneInfo(settings.timezone),
+        apply_user_budget_to_team_keys=settings.apply_user_budget_to_team_keys,
+        dry_run=frozenset(settings.dry_run),
+    )
 
 
 async def database(settings: Settings, layout: Layout) -> SqlStore:
