@@ -56,11 +56,14 @@ def build(
 ) -> Layout:
     """The layout of this data directory. `tls` replaces the local authority's certificate.
 
-    Raises `ConfigError` where nothing would listen, or at no address, or where an upstream wants TLS and no trust store
-    is found.
+    Raises `ConfigError` where nothing would listen, or twice on one port, or at no address, or where an upstream wants
+    TLS and no trust store is found.
     """
     if not ports.http and not ports.https:
         raise ConfigError("--http-port 0 and --https-port 0 leave nothing to listen on")
+    if ports.http == ports.https:
+        # Envoy would listen twice on it, and each client would meet the one listener or the other.
+        raise ConfigError(f"--http-port and --https-port are both {ports.http}; they must differ")
     _check_address(ports.https_address)
     data_dir = data_dir.absolute()
     sockets = socket_directory(data_dir)

@@ -49,6 +49,11 @@ def test_no_port_at_all_is_refused(tmp_path):
         build(tmp_path, http=0, https=0)
 
 
+def test_one_port_for_both_listeners_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--http-port and --https-port are both 8443; they must differ"):
+        build(tmp_path, http=8443, https=8443)
+
+
 @pytest.mark.parametrize("address", ["localhost", "", "127.0.0.1:8443", "[::1]"])
 def test_an_address_is_a_number(tmp_path, address):
     with pytest.raises(ConfigError, match=r"--https-address must be an IP address, which '.*' is not"):
