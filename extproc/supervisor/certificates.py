@@ -73,6 +73,9 @@ def ensure(folder: Path, hostname: str, now: datetime.datetime) -> Certificates:
 
 def supplied(certificate: Path, private_key: Path, now: datetime.datetime) -> Certificates:
     """The operator's own files, read once to be sure. Raises `ConfigError` where they could not serve."""
+    for file in (certificate, private_key):
+        if not file.is_file():
+            raise ConfigError(f"there is no file {file}")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key, password=_no_password)
         leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
@@ -82,6 +85,8 @@ def supplied(certificate: Path, private_key: Path, now: datetime.datetime) -> Ce
         raise ConfigError(f"{certificate} with {private_key} cannot be used: {_why(error)}") from None
     if leaf.not_valid_after_utc <= now:
         raise ConfigError(f"the certificate {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}")
+    if leaf.not_valid_before_utc > now:
+        raise ConfigError(f"the certificate {certificate} is not valid before {leaf.not_valid_before_utc:%Y-%m-%d}")
     return Certificates(certificate.absolute(), private_key.absolute(), None)
 
 

@@ -161,10 +161,24 @@ def test_a_certificate_that_is_over_is_refused(tmp_path):
         certificates.supplied(own.certificate, own.private_key, NOW)
 
 
-def test_missing_and_foreign_files_are_refused(tmp_path):
+def test_a_certificate_whose_time_has_not_come_is_refused(tmp_path):
+    own = certificates.ensure(tmp_path / "own", "gateway", NOW + 2 * DAY)
+
+    with pytest.raises(ConfigError, match=r"cert\.pem is not valid before \d{4}-\d\d-\d\d"):
+        certificates.supplied(own.certificate, own.private_key, NOW)
+
+
+def test_the_file_that_is_missing_is_named(tmp_path):
+    own = certificates.ensure(tmp_path / "own", "gateway", NOW)
+
+    with pytest.raises(ConfigError, match=r"there is no file .*/nowhere"):
+        certificates.supplied(tmp_path / "nowhere", own.private_key, NOW)
+    with pytest.raises(ConfigError, match=r"there is no file .*/nowhere"):
+        certificates.supplied(own.certificate, tmp_path / "nowhere", NOW)
+
+
+def test_foreign_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("no certificate")
 
-    with pytest.raises(ConfigError, match="cannot be used: No such file or directory"):
-        certificates.supplied(tmp_path / "nowhere", tmp_path / "nowhere", NOW)
     with pytest.raises(ConfigError, match="do not fit together"):
         certificates.supplied(tmp_path / "text", tmp_path / "text", NOW)

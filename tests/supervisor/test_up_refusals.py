@@ -116,4 +116,4 @@ def test_half_a_certificate(refused):
 def test_a_certificate_that_is_not_there(refused):
     sentence = refused("--tls-cert", "cert.pem", "--tls-key", "key.pem")
 
-    assert sentence == "cert.pem with key.pem cannot be used: No such file or directory"
+    assert sentence == "there is no file cert.pem"
