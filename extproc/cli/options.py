@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from extproc.errors import ConfigError
+
 DEFAULT_DATA_DIR = Path("extproc-data")
 #: TLS is for everyone; plaintext stays on loopback.
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the default that is meant
@@ -53,3 +55,12 @@ Workers = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 #: Of a child of `up`: when its stdin ends, the supervisor is gone.
 UntilStdinEnds = Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)]
+
+
+def pair(certificate: Path | None, private_key: Path | None) -> tuple[Path, Path] | None:
+    """`--tls-cert` and `--tls-key`, which come together. Raises `ConfigError`."""
+    if certificate is not None and private_key is not None:
+        return certificate, private_key
+    if certificate is not None or private_key is not None:
+        raise ConfigError("--tls-cert and --tls-key belong together; name both or neither")
+    return None

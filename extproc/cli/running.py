@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import gc
 import os
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,7 @@ from extproc.cli.options import (
     TlsKey,
     UntilStdinEnds,
     Workers,
+    pair,
 )
 from extproc.errors import ConfigError
 
@@ -81,7 +84,7 @@ def up(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         strict=strict,
         drain_seconds=drain_seconds,
         envoy_concurrency=envoy_concurrency,
-        tls=_pair(tls_cert, tls_key),
+        tls=pair(tls_cert, tls_key),
         workers=workers,
     )
     raise typer.Exit(run(wishes, _show, _say, Screen(_tell) if sys.stderr.isatty() else None))
@@ -127,7 +130,7 @@ def _serve(settings: Settings, place: Layout, worker: int, *, wait_seconds: int)
     import uvloop
 
     app = _loaded_for_good()
-    from extproc.supervisor import layout, lock, master_key
+    from extproc.supervisor import certificates, layout, lock, master_key
     from extproc.telemetry import logs
 
     layout.prepare(place)
@@ -138,6 +141,9 @@ def _serve(settings: Settings, place: Layout, worker: int, *, wait_seconds: int)
         on_wait=lambda: _say("waiting for an earlier processor to leave the data directory") if wait_seconds else None,
     )
     with owned, contextlib.closing(logs.configure(worker=worker if place.workers > 1 else None)):
+        if not wait_seconds and worker == 0:
+            # Without `up` nobody else makes what the bootstrap of `render envoy` names.
+            certificates.ensure(Path(place.data_dir) / "tls", socket.gethostname(), datetime.datetime.now(datetime.UTC))
         key = master_key.resolve(settings.master_key, Path(place.data_dir))
         master_key.announce(key, _show, _say)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -172,14 +178,6 @@ def simulate_provider(
         launch.end_with_lifeline()
     os.umask(0o077)
     asyncio.run(simulator.serve(socket, simulator.Pace(first_token_ms / 1000, token_ms / 1000)))
-
-
-def _pair(certificate: Path | None, private_key: Path | None) -> tuple[Path, Path] | None:
-    if certificate is not None and private_key is not None:
-        return certificate, private_key
-    if certificate is not None or private_key is not None:
-        raise ConfigError("--tls-cert and --tls-key belong together; name both or neither")
-    return None
 
 
 def _show(text: str) -> None:

@@ -23,7 +23,10 @@ from extproc.cli.options import (
     HttpsAddress,
     HttpsPort,
     Strict,
+    TlsCert,
+    TlsKey,
     Workers,
+    pair,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Exit code of `check-config --strict` for a reference that cannot be resolved here.
 UNAVAILABLE_CODE = 1
+#: Columns of a table that no terminal shows: a pager or a log need not fold what fits.
+WIDE = 200
 _COLUMNS = ("model", "provider", "provider model", "api base", "credential", "state")
 
 
@@ -73,19 +78,23 @@ def render_envoy(  # noqa: PLR0913, PLR0917 - each argument is an option of the 
     http_port: HttpPort = 4000,
     https_port: HttpsPort = 8443,
     https_address: HttpsAddress = EVERYWHERE,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     strict: Strict = False,
     workers: Workers = 1,
     output: Annotated[Format, typer.Option("--format", help="The form of the bootstrap.")] = Format.YAML,
 ) -> None:
-    """Print Envoy's bootstrap, to read it or to run it elsewhere. Nothing is made or changed."""
+    """Print Envoy's bootstrap, to read it or to run it elsewhere. Nothing is made, changed or looked for."""
     import yaml
 
     from extproc import envoyconfig, settings
-    from extproc.supervisor import layout
+    from extproc.supervisor import certificates, layout
 
     loaded = settings.load(config, strict=strict)
     ports = layout.Ports(http=http_port, https=https_port, https_address=https_address)
-    bootstrap = envoyconfig.render(loaded, layout.build(loaded, data_dir, ports, workers=workers))
+    own = pair(tls_cert, tls_key)
+    tls = certificates.Certificates(own[0].absolute(), own[1].absolute(), None) if own else None
+    bootstrap = envoyconfig.render(loaded, layout.build(loaded, data_dir, ports, workers=workers, tls=tls))
     text = json.dumps(bootstrap, indent=2) if output is Format.JSON else yaml.safe_dump(bootstrap, sort_keys=False)
     typer.echo(text.rstrip("\n"))
 
@@ -131,14 +140,16 @@ def _print_report(file: Path, report: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    on_terminal = sys.stdout.isatty()
+    console = Console(width=None if on_terminal else WIDE, soft_wrap=not on_terminal, highlight=False)
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for row in report["models"]:
         # As text: a name in square brackets is not markup.
         table.add_row(*(Text(value, overflow="fold") for value in row.values()))
-    console.print(table, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
     master = report["master_key"]
     console.print(Text(f"master key: {master['reference']} ({master['state']})"))
     for line in report["unsupported"]:
         typer.echo(f"warning: {line}", err=True)
-    console.print(Text(f"{file} is valid: {len(report['models'])} models"))
+    count = len(report["models"])
+    console.print(Text(f"{file} is valid: {count} model{'' if count == 1 else 's'}"))

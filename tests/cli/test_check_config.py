@@ -40,6 +40,17 @@ def test_a_valid_configuration_is_shown_as_a_table(run, file):
     assert last == f"{file} is valid: 2 models"
 
 
+def test_what_no_terminal_shows_is_not_folded(run, file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    base = "https://a-provider-with-a-long-name.example/and/a/longer/path/to/v1"
+    file.write_text(f"model_list: [{{model_name: far, litellm_params: {{model: hosted_vllm/m, api_base: {base}}}}}]\n")
+
+    _, far, _, last = run("check-config", str(file)).out.splitlines()
+
+    assert base in far
+    assert last == f"{file} is valid: 1 model"
+
+
 @pytest.mark.parametrize("arguments", [(), ("--json",), ("--strict",)])
 def test_no_secret_is_shown_in_any_form(run, file, arguments):
     ended = run("check-config", str(file), *arguments)

@@ -17,7 +17,7 @@ model_list:
 
 @pytest.mark.parametrize(("arguments", "parse"), [((), yaml.safe_load), (("--format", "json"), json.loads)])
 async def test_envoy_takes_what_is_printed(run, tmp_path, arguments, parse):
-    """Without TLS, whose certificates `up` makes and this does not."""
+    """Without TLS, whose certificates `up` and `serve` make and this does not."""
     ended = run("render", "envoy", "--data-dir", str(tmp_path), "--https-port", "0", *arguments)
 
     assert ended.code == 0
@@ -49,6 +49,14 @@ def test_it_is_the_bootstrap_of_these_arguments(run, tmp_path, monkeypatch):
     assert f'"{tmp_path}/tls/cert.pem"' in text
     assert '"api.openai.com"' in text
     assert "sk-provider" not in text
+
+
+def test_certificates_of_the_operator_take_the_place_of_ours(run, tmp_path):
+    text = run("render", "envoy", "--tls-cert", f"{tmp_path}/own.pem", "--tls-key", f"{tmp_path}/own-key.pem").out
+
+    assert f"{tmp_path}/own.pem" in text
+    assert f"{tmp_path}/own-key.pem" in text
+    assert "tls/cert.pem" not in text
 
 
 def test_no_listener_at_all_is_refused(run, tmp_path):

@@ -11,6 +11,8 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+import yaml
+from running_envoy import validate
 
 from extproc.supervisor import layout
 
@@ -72,6 +74,16 @@ async def server(tmp_path_factory):
 
 async def test_the_management_api_answers_on_its_socket(server):
     assert (await server.ask("/health/readiness")).json() == {"status": "healthy", "db": "connected"}
+
+
+async def test_the_certificate_that_the_rendered_bootstrap_names_is_made(server):
+    command = (sys.executable, "-m", "extproc", "render", "envoy", "--data-dir", str(server.data_dir))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    bootstrap, _ = await process.communicate()
+
+    code, complaint = await validate(yaml.safe_load(bootstrap))
+
+    assert code == 0, complaint
 
 
 async def test_the_processor_answers_on_its_socket(server):
