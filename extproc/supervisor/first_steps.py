@@ -1,12 +1,14 @@
 """What to try first: commands that work as they are printed, in another terminal of the same directory.
 
-The master key is never shown in them: the shell reads it from where it is kept.
+The master key is never shown in them: the shell reads it from where it is kept. Python is the one that runs this,
+because the machine's own may refuse to install anything.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +29,8 @@ curl -sSN{trust} {base}/v1/chat/completions \\
   -H "Authorization: Bearer $OPENAI_API_KEY" -H "Content-Type: application/json" \\
   -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
 
-# the same with OpenAI's Python SDK
-{environment}OPENAI_BASE_URL={base}/v1 python3 -c '
+# the same with OpenAI's Python SDK (once: {python} -m pip install openai)
+{environment}OPENAI_BASE_URL={base}/v1 {python} -c '
 from openai import OpenAI
 question = [{{"role": "user", "content": "Hello!"}}]
 for chunk in OpenAI().chat.completions.create(model="{model}", messages=question, stream=True):
@@ -82,6 +84,7 @@ def _values(access: Access, model: str) -> dict[str, str]:
         "trust": f" --cacert {authority}" if trusts else "",
         "environment": f"SSL_CERT_FILE={authority} " if trusts else "",
         "master": access.master,
+        "python": shlex.quote(sys.executable),
         "model": model,
         "models": f'"models": ["{model}"], ' if model else "",
     }

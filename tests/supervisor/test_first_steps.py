@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_tls_is_tried_where_it_is_there_and_its_authority_is_trusted():
     assert "http://" not in text
     assert text.count("--cacert '/my data/ca.pem' https://127.0.0.1:8443/") == 3
     assert "SSL_CERT_FILE='/my data/ca.pem' OPENAI_BASE_URL=https://127.0.0.1:8443/v1" in text
+
+
+def test_python_is_the_one_that_runs_this():
+    text = first_steps.text(settings("gpt"), PLAIN)
+
+    assert f"(once: {sys.executable} -m pip install openai)" in text
+    assert f"{sys.executable} -c '" in text
 
 
 def test_plaintext_needs_no_trust():
