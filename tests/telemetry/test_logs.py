@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import structlog
 
-from extproc.model import Key, Outcome, Receipt, Usage
+from extproc.model import Explanation, Key, Outcome, Receipt, Usage
 from extproc.telemetry import logs
 from extproc.telemetry.logs import LineWriter, exchange_line
 
@@ -59,12 +59,12 @@ OUTCOME = Outcome(
 
 
 @contextmanager
-def configured(stream, level=logging.INFO):
+def configured(stream, level=logging.INFO, **options):
     """Logging goes to `stream`; afterwards it is as it was."""
     root, chatty = logging.root, [logging.getLogger(name) for name in logs.CHATTY]
     handlers, levels = root.handlers[:], [logger.level for logger in (root, *chatty)]
     try:
-        with closing(logs.configure(stream, level)) as writer:
+        with closing(logs.configure(stream, level, **options)) as writer:
             yield writer
     finally:
         root.handlers[:] = handlers
@@ -133,6 +133,37 @@ def test_a_refusal_is_told_with_its_reason_and_without_what_never_was():
         "added_us": 0,
         "reason": "no_credential",
     }
+
+
+def test_a_limit_without_room_is_told_with_every_amount():
+    why = Explanation(
+        kind="api_key", who="laptop (sk-...abcd)", measure="requests", setting="rpm_limit", maximum=10, settled=9,
+        held=1, asked=1, frees_at=60_000,
+    )  # fmt: skip
+
+    line = exchange_line(msgspec.structs.replace(OUTCOME, reason="requests_limited", explanation=why), 0)
+
+    assert line["limit"] == {
+        "scope": "api_key", "who": "laptop (sk-...abcd)", "measure": "requests", "setting": "rpm_limit",
+        "maximum": 10, "settled": 9, "held": 1, "asked": 1, "frees_at": 60_000,
+    }  # fmt: skip
+
+
+def test_limits_that_were_exceeded_without_refusal_and_an_outage_are_told():
+    line = exchange_line(msgspec.structs.replace(OUTCOME, over=("api_key:soft_budget",), outage=True), 0)
+
+    assert (line["over"], line["outage"]) == (("api_key:soft_budget",), True)
+    assert {"over", "outage", "limit"}.isdisjoint(exchange_line(OUTCOME, 0))
+
+
+def test_of_several_workers_every_line_says_which():
+    stream = io.StringIO()
+    with configured(stream, worker=2):
+        logs.log_exchange(OUTCOME, 1_000)
+        structlog.get_logger().info("told by us")
+        logging.getLogger("asyncio").warning("told by others")
+
+    assert [json.loads(line)["worker"] for line in stream.getvalue().splitlines()] == [2, 2, 2]
 
 
 def test_neither_digest_nor_address_nor_anything_of_the_body_is_told():

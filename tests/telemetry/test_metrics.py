@@ -17,6 +17,8 @@ OURS = {
     "extproc_spend_usd_total": {"model", "provider"},
     "extproc_unpriced_total": {"model", "provider"},
     "extproc_estimated_total": {"model", "cut"},
+    "extproc_limit_over_total": {"kind", "setting"},
+    "extproc_outage_exchanges_total": set(),
     "extproc_added_seconds_count": set(),
     "extproc_exchange_seconds_count": set(),
     "extproc_store_up": {"store"},
@@ -108,6 +110,7 @@ def test_names_and_labels_are_those_that_dashboards_use(metrics):
     metrics.observe(changed(estimated=True), 1_000, "gpt")
     metrics.observe(changed(spend=None), 1_000, "gpt")
     metrics.observe(msgspec.structs.replace(OUTCOME, reason="blocked", receipt=None), 1_000, "")
+    metrics.observe(msgspec.structs.replace(OUTCOME, over=("team:max_budget",), outage=True), 1_000, "gpt")
     metrics.store_up("keys", up=True)
     found = samples(metrics)
 
@@ -121,6 +124,24 @@ def test_the_key_and_its_owner_are_nowhere(metrics):
 
     for hidden in ("sk-", "laptop", "ada", "core", "d" * 64, "192.0.2.7"):
         assert f'"{hidden}' not in text
+
+
+def test_limits_that_were_exceeded_without_refusal_are_counted_and_no_duration_is_a_label(metrics):
+    """Whoever makes a key chooses its windows."""
+    outcome = msgspec.structs.replace(OUTCOME, over=("api_key:budget_limits:2h", "team:max_budget"))
+    metrics.observe(outcome, 1_000, "gpt")
+    metrics.observe(outcome, 1_000, "gpt")
+
+    assert value(metrics, "extproc_limit_over_total", kind="api_key", setting="budget_limits") == 2
+    assert value(metrics, "extproc_limit_over_total", kind="team", setting="max_budget") == 2
+
+
+def test_what_was_counted_alone_is_counted(metrics):
+    metrics.observe(OUTCOME, 1_000, "gpt")
+    assert value(metrics, "extproc_outage_exchanges_total") is None
+    metrics.observe(msgspec.structs.replace(OUTCOME, outage=True), 1_000, "gpt")
+
+    assert value(metrics, "extproc_outage_exchanges_total") == 1
 
 
 def test_a_store_is_up_or_down(metrics):
