@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 UNAVAILABLE_CODE = 1
 #: Columns of a table that no terminal shows: a pager or a log need not fold what fits.
 WIDE = 200
+#: What a configuration has one of.
+_SINGLE = ("master_key", "database")
 _COLUMNS = ("model", "provider", "provider model", "api base", "credential", "state")
 
 
@@ -68,7 +70,7 @@ def check_config(
     else:
         _print_report(file, report)
     missing = [row for row in report["models"] if row["state"] == "missing"]
-    if strict and (missing or report["master_key"]["state"] != "ok"):
+    if strict and (missing or any(report[name]["state"] != "ok" for name in _SINGLE)):
         raise typer.Exit(UNAVAILABLE_CODE)
 
 
@@ -103,6 +105,7 @@ def _report(loaded: Settings, resolver: SecretResolver) -> dict[str, Any]:
     return {
         "models": [_row(each, resolver) for each in loaded.deployments],
         "master_key": _master_key(loaded.master_key),
+        "database": _database(loaded.database_url, resolver),
         "unsupported": list(loaded.unsupported),
     }
 
@@ -122,7 +125,7 @@ def _row(deployment: Deployment, resolver: SecretResolver) -> dict[str, str]:
 
 
 def _master_key(reference: SecretRef | None) -> dict[str, str]:
-    """`state` is `ok` or the sentence that `up` would end with."""
+    """`state` is `ok` or the sentence that `up` would end with. Raises `ConfigError` for a weak key in the file."""
     from extproc.errors import ConfigError
     from extproc.supervisor import master_key
 
@@ -131,6 +134,22 @@ def _master_key(reference: SecretRef | None) -> dict[str, str]:
     try:
         master_key.resolve(reference, Path())
     except ConfigError as error:
+        if reference.scheme == "literal":
+            raise
+        return {"reference": str(reference), "state": str(error)}
+    return {"reference": str(reference), "state": "ok"}
+
+
+def _database(reference: SecretRef | None, resolver: SecretResolver) -> dict[str, str]:
+    """As `_master_key`. The URL is read, nobody is connected to."""
+    from extproc.errors import ConfigError, SecretUnavailable
+    from extproc.stores import sql_url
+
+    if reference is None:
+        return {"reference": "embedded SQLite", "state": "ok"}
+    try:
+        sql_url.read(resolver.resolve(reference).get_secret_value())
+    except (ConfigError, SecretUnavailable) as error:
         return {"reference": str(reference), "state": str(error)}
     return {"reference": str(reference), "state": "ok"}
 
@@ -147,8 +166,9 @@ def _print_report(file: Path, report: dict[str, Any]) -> None:
         # As text: a name in square brackets is not markup.
         table.add_row(*(Text(value, overflow="fold") for value in row.values()))
     console.print(table)
-    master = report["master_key"]
-    console.print(Text(f"master key: {master['reference']} ({master['state']})"))
+    for name in _SINGLE:
+        single = report[name]
+        console.print(Text(f"{name.replace('_', ' ')}: {single['reference']} ({single['state']})"))
     for line in report["unsupported"]:
         typer.echo(f"warning: {line}", err=True)
     count = len(report["models"])

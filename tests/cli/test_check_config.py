@@ -31,12 +31,13 @@ def test_a_valid_configuration_is_shown_as_a_table(run, file):
     ended = run("check-config", str(file))
 
     assert ended.code == 0
-    _, mine, local, master, last = ended.out.splitlines()
+    _, mine, local, master, database, last = ended.out.splitlines()
     assert mine.split("  ")[0] == "mine [beta]"
     assert "os.environ/MY_PROVIDER_KEY" in mine
     assert mine.rstrip().endswith("ok")
     assert "http://127.0.0.1:9/v1" in local
     assert master == "master key: os.environ/MY_MASTER_KEY (ok)"
+    assert database == "database: embedded SQLite (ok)"
     assert last == f"{file} is valid: 2 models"
 
 
@@ -45,7 +46,7 @@ def test_what_no_terminal_shows_is_not_folded(run, file, monkeypatch):
     base = "https://a-provider-with-a-long-name.example/and/a/longer/path/to/v1"
     file.write_text(f"model_list: [{{model_name: far, litellm_params: {{model: hosted_vllm/m, api_base: {base}}}}}]\n")
 
-    _, far, _, last = run("check-config", str(file)).out.splitlines()
+    _, far, *_, last = run("check-config", str(file)).out.splitlines()
 
     assert base in far
     assert last == f"{file} is valid: 1 model"
@@ -93,6 +94,35 @@ def test_a_weak_master_key_is_told(run, file, monkeypatch):
 
     assert "is weak" in run("check-config", str(file)).out
     assert run("check-config", str(file), "--strict").code == 1
+
+
+def test_a_weak_master_key_in_the_file_itself_makes_it_invalid(run, file):
+    """Nothing outside of the file can mend it."""
+    file.write_text("general_settings: {master_key: sk-1234}\n")
+
+    ended = run("check-config", str(file))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "is weak" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("url", "state"),
+    [
+        ("mysql://user:p9fQ2vLx7@db/name", "must begin with postgresql://"),
+        ("postgresql://user:p9fQ2vLx7@db/name?sslmod=require", "parameters that are not known: sslmod"),
+        ("os.environ/NO_SUCH_URL", "os.environ/NO_SUCH_URL is not set"),
+        ("postgresql://user:p9fQ2vLx7@db/name", "ok"),
+    ],
+)
+def test_the_databases_url_is_read_without_asking_the_database(run, file, url, state):
+    file.write_text(f"general_settings: {{database_url: '{url}'}}\n")
+
+    lenient, strict = run("check-config", str(file), "--json"), run("check-config", str(file), "--strict")
+
+    assert state in json.loads(lenient.out)["database"]["state"]
+    assert (lenient.code, strict.code) == (0, 0 if state == "ok" else 1)
+    assert "p9fQ2vLx7" not in lenient.out + lenient.err + strict.out + strict.err
 
 
 def test_an_unknown_setting_is_a_warning_and_an_error_where_it_is_strict(run, file):
