@@ -64,3 +64,10 @@ def test_no_listener_at_all_is_refused(run, tmp_path):
 
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "error: --http-port 0 and --https-port 0 leave nothing to listen on\n"
+
+
+def test_several_workers_are_as_many_endpoints(run, tmp_path):
+    ended = run("render", "envoy", "--data-dir", str(tmp_path), "--workers", "3", "--format", "json")
+
+    for name in ("processor", "management"):
+        assert [f"{name}-{worker}.sock" in ended.out for worker in range(4)] == [True, True, True, False]

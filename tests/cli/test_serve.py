@@ -124,3 +124,19 @@ async def test_a_stop_is_in_order_and_leaves_no_socket(tmp_path, way):
         assert await server.ended() == 0
         assert list(Path(server.sockets).iterdir()) == []
         assert '"draining"' in server.wrote("err")
+
+
+def test_several_workers_need_stores_that_they_can_share(run, tmp_path):
+    ended = run("serve", "--data-dir", str(tmp_path), "--workers", "2")
+
+    assert ended.code == 2
+    assert ended.err == (
+        "error: --workers 2 needs stores that all workers share: set general_settings.database_url (PostgreSQL) and "
+        "router_settings.redis_url or redis_host\n"
+    )
+
+
+def test_workers_are_counted_from_zero(run, tmp_path):
+    ended = run("serve", "--data-dir", str(tmp_path), "--workers", "2", "--worker", "2")
+
+    assert (ended.code, ended.err) == (2, "error: --worker 2 is none of 2: they are counted from 0\n")

@@ -55,9 +55,9 @@ def frozen(fleet: Fleet):
         fleet.redis.resume()
 
 
-def edges(fleet: Fleet, event: str) -> dict[int, int]:
-    """How often each worker has told this of the counters."""
-    told = (line["worker"] for line in fleet.lines(event) if line["store"] == "counters")
+def edges(fleet: Fleet, event: str, store: str = "counters") -> dict[int, int]:
+    """How often each worker has told this of a store."""
+    told = (line["worker"] for line in fleet.lines(event) if line["store"] == store)
     return dict(collections.Counter(told))
 
 
@@ -177,9 +177,10 @@ async def test_without_postgres_known_keys_go_on_and_nothing_is_lost(fleet, quic
 
     async with postgres_gone(fleet):
         assert statuses(await fleet.at_once(known, 30, model=quick)) == {200: 30}
-        refused = await fleet.at_once(other, 6, model=quick)
+        refused = await fleet.at_once(other, 60, model=quick)
 
-    assert statuses(refused) == {503: 6}
+    assert statuses(refused) == {503: 60}
+    assert set(edges(fleet, "store_down", "keys").values()) == {1}
     assert {answer.headers["x-extproc-outage"] for answer in refused} == {"keys"}
     assert len(await fleet.rows(known)) == before + 30
     await fleet.reconciles(known, quick)
