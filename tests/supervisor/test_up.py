@@ -63,18 +63,18 @@ def test_the_start_is_quiet_but_for_json_lines_without_failures(up):
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the commands need bash and curl")
 async def test_what_to_try_works_as_it_is_pasted(up):
-    """The shell's own environment counts for nothing but its PATH, on which this Python comes first."""
+    """The shell's own environment counts for nothing but its PATH."""
     commands = up.out.partition("no model is asked):\n")[2]
     blocks = [block for block in commands.split("\n# ") if block.strip()]
     assert [block.splitlines()[0] for block in blocks] == [
         "a virtual key with a budget",
         "a streamed chat completion",
-        "the same with OpenAI's Python SDK",
+        f"the same with OpenAI's Python SDK (once: {sys.executable} -m pip install openai)",
         "what it cost",
     ]
     shell = await asyncio.create_subprocess_exec(
         *("bash", "-e", "-o", "pipefail", "-c", "\necho; echo NEXT\n# ".join(["", *blocks])),
-        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(up.folder)},
+        env={"PATH": os.environ["PATH"], "HOME": str(up.folder)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
