@@ -22,6 +22,11 @@ from extproc.supervisor.certificates import Certificates
 from extproc.supervisor.http_probe import Connect, Unanswered
 
 POLL_SECONDS = 0.05
+#: Longer than a start takes on a busy machine: then it is told what is still wrong, and asked less often.
+SLOW_SECONDS = 15.0
+SLOW_POLL_SECONDS = 1.0
+#: Of an answer that is not the expected one, what is told: the management API names the store that does not answer.
+_TOLD_BYTES = 200
 
 #: Method, path, and the status that says "I am here".
 QUESTIONS = (("GET", "/health/readiness", 200), ("POST", "/v1/chat/completions", 401))
@@ -55,17 +60,29 @@ async def until_listening(paths: Sequence[str]) -> None:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def until_ready(opening: Sequence[Door], seconds: float, note: Callable[[str], None] | None = None) -> str:
+async def until_ready(
+    opening: Sequence[Door],
+    seconds: float,
+    note: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] | None = None,
+    slow_seconds: float = SLOW_SECONDS,
+) -> str:
     """Wait until all doors are open. Returns an empty text or, when the time is over, what is still wrong.
 
-    `note` gets Envoy's id of every question that was asked.
+    `note` gets Envoy's id of every question that was asked; `tell` hears, once, what takes more than `slow_seconds`.
     """
-    deadline = asyncio.get_running_loop().time() + seconds
+    clock = asyncio.get_running_loop().time
+    begun, pause = clock(), POLL_SECONDS
     for door in opening:
         while reason := await trouble(door, note):
-            if asyncio.get_running_loop().time() >= deadline:
+            waited = clock() - begun
+            if waited >= seconds:
                 return f"{door.url} is not ready after {seconds:g} s: {reason}"
-            await asyncio.sleep(POLL_SECONDS)
+            if waited >= slow_seconds and pause != SLOW_POLL_SECONDS:
+                pause = SLOW_POLL_SECONDS
+                if tell is not None:
+                    tell(f"not ready yet: {door.url}: {reason}")
+            await asyncio.sleep(pause)
     return ""
 
 
@@ -79,8 +96,14 @@ async def trouble(door: Door, note: Callable[[str], None] | None = None) -> str:
         if note is not None:
             note(answer.request_id)
         if answer.status != expected:
-            return f"{method} {path} answers {answer.status}"
+            return f"{method} {path} answers {answer.status} {_told(answer.body)}".rstrip()
     return ""
+
+
+def _told(body: bytes) -> str:
+    """The beginning of an answer, as one line."""
+    text = " ".join(body[:_TOLD_BYTES].decode(errors="replace").split())
+    return "".join(each for each in text if each.isprintable())
 
 
 def _listens(path: str) -> bool:

@@ -104,7 +104,7 @@ class Supervisor:
 
     async def _until_ready(self) -> str:
         note = self._screen.ignore if self._screen else None
-        return await readiness.until_ready(self._plan.doors, READY_SECONDS, note)
+        return await readiness.until_ready(self._plan.doors, READY_SECONDS, note, self._say)
 
     async def _watch(
         self, lives: Sequence[asyncio.Task[str]], opening: asyncio.Task[str], stopping: asyncio.Task[bool]

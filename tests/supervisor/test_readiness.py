@@ -21,13 +21,14 @@ class Gateway:
     def __init__(self):
         self.statuses = {"/health/readiness": 503, "/v1/chat/completions": 503}
         self.asked = []
+        self.body = ""
 
     async def answer(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path = head.split(" ")[:2]
         self.asked.append((method, path))
-        headers = f"x-request-id: {len(self.asked)}\r\ncontent-length: 0\r\nconnection: close"
-        writer.write(f"HTTP/1.1 {self.statuses[path]} -\r\n{headers}\r\n\r\n".encode())
+        headers = f"x-request-id: {len(self.asked)}\r\ncontent-length: {len(self.body)}\r\nconnection: close"
+        writer.write(f"HTTP/1.1 {self.statuses[path]} -\r\n{headers}\r\n\r\n{self.body}".encode())
         await writer.drain()
         writer.close()
 
@@ -72,6 +73,21 @@ async def test_all_doors_are_waited_for_and_every_questions_id_is_noted():
         assert await waiting == ""
         assert second.asked == [("GET", "/health/readiness"), ("POST", "/v1/chat/completions")]
         assert noted == [*map(str, range(1, len(first.asked) + 1)), "1", "2"]
+
+
+async def test_what_takes_long_is_told_once_and_in_the_answers_own_words():
+    async with serving() as (gateway, port):
+        gateway.body = '{"counters":\n "disconnected\x1b"}'
+        told: list[str] = []
+        waiting = asyncio.create_task(readiness.until_ready([door(port)], 30, None, told.append, slow_seconds=0))
+        async with asyncio.timeout(30):
+            while len(gateway.asked) < 2:
+                await asyncio.sleep(0.01)
+        gateway.statuses = {"/health/readiness": 200, "/v1/chat/completions": 401}
+
+        assert await waiting == ""
+        reason = 'GET /health/readiness answers 503 {"counters": "disconnected"}'
+        assert told == [f"not ready yet: http://127.0.0.1:{port}: {reason}"]
 
 
 async def test_what_is_still_wrong_is_said_when_the_time_is_over():
