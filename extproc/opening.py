@@ -31,6 +31,7 @@ from extproc.stores.reservations import Reservations
 from extproc.stores.sql import SqlStore
 
 NAMESPACE = "extproc"
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 #: Of the clients that are not on the way of an exchange.
 _PATIENT_SECONDS = 5.0
 
@@ -118,9 +119,13 @@ def counting(
 
 
 def redis_url(settings: Settings) -> str:
-    """The address of Redis, with its password. Raises `ConfigError` for a reference that cannot be resolved."""
+    """The address of Redis, with its password. Raises `ConfigError` for a reference that cannot be resolved, and for
+    what is no address of Redis."""
     if settings.redis_url is not None:
-        return _told(settings.redis_url)
+        url = _told(settings.redis_url)
+        if not url.startswith(REDIS_SCHEMES):
+            raise ConfigError(f"router_settings.redis_url must begin with {', '.join(REDIS_SCHEMES)}")
+        return url
     assert settings.redis_host is not None
     host = _told(settings.redis_host)
     port = _told(settings.redis_port) if settings.redis_port is not None else "6379"
