@@ -33,7 +33,7 @@ class Tally:
     """One counter. `held` belongs to open exchanges. What settled ones used that are not booked is `fresh` where the
     settled part has it too, `kept` where it stands beside it. `users` are the exchanges on it that are not booked.
 
-    While it is unseeded and has a token, its settled part is what was booked since that was left.
+    While it is unseeded its settled part is what was booked since somebody began to read the ledger.
     """
 
     __slots__ = (
@@ -85,12 +85,6 @@ class Tally:
             return True
         self.kept -= used
         return False
-
-    def book(self, used: int, moment: UnixMs, now: UnixMs) -> None:
-        """Take into the settled part what it does not have, for whoever reads the ledger has left it out. Where nobody
-        does, the next one will not."""
-        if self.seed or self.token:
-            self.use(used, moment, now)
 
     def unseed(self) -> None:
         """Forget what the ledger said, and who is reading it. What is not booked stays."""
@@ -250,7 +244,8 @@ class Exchange:
         elif self.settled:
             there = tally.drop((0, self.amounts.tokens, 0, self.amounts.nanos)[tally.place], seed)
         if truth and not there:
-            tally.book((1, used.tokens, 0, used.nanos)[tally.place], moment, now)
+            # Whoever read the ledger, or reads it, has left it out.
+            tally.use((1, used.tokens, 0, used.nanos)[tally.place], moment, now)
         elif not truth and (tally.span is not Span.ROLLING or self._recent(moment, now)):
             tally.unseed()
 

@@ -90,6 +90,16 @@ class TestBooked:
 
         assert await level(counters, budget(9)) is None
 
+    async def test_a_minute_that_has_passed_is_not_read_again(self, counters):
+        limits, late = (tpm(9), rpm(9)), NOW + ROLLING_MS + STEP_MS
+        await seed(counters, *limits)
+        await counters.reserve(ask(*limits, event="event"), NOW)
+        await counters.settle("event", Amounts(5), NOW)
+
+        await counters.booked([booking("event", 5, new=False)], late)
+
+        assert await counters.levels(limits, late) == [Level(0, 0)] * 2
+
     async def test_an_open_exchange_that_the_ledger_had_already_is_read_from_there(self, counters):
         await seed(counters, budget(9), places(1))
         await counters.reserve(ask(budget(9), places(1), event="event", nanos=5), NOW)

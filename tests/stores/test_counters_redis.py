@@ -90,6 +90,29 @@ class TestKeys:
         assert keys["{expiring}x:open"] > 34 * DAY
         assert keys["{expiring}d:settled"] > 34 * DAY
 
+    async def test_the_list_of_who_is_on_a_counter_expires_when_it_is_made_again(self, redis_server):
+        who = "{relisting}u:" + LIMITS[1].counter
+        async with opened(redis_server, namespace="relisting") as store:
+            await live(store)
+            await store.booked([Booking(name, Amounts(2, 2), (), new=True) for name in ("settled", "open")])
+            assert not redis_server.client.exists(who)
+
+            await store.reserve(Ask("next", LIMITS, Amounts()))
+
+        assert redis_server.client.pttl(who) > 34 * DAY
+
+    async def test_what_is_in_use_does_not_expire(self, redis_server):
+        who, listed = "{lasting}u:" + LIMITS[1].counter, "{lasting}s:team:team"
+        async with opened(redis_server, namespace="lasting") as store:
+            await live(store)
+            for key in (who, listed):
+                redis_server.client.pexpire(key, 60_000)
+
+            await store.reserve(Ask("next", LIMITS[1:2], Amounts()), int(time.time()) * 1000 + 2 * DAY)
+
+        assert redis_server.client.pttl(who) > 34 * DAY
+        assert redis_server.client.pttl(listed) > 34 * DAY
+
     async def test_all_keys_share_one_hash_tag(self, own_server):
         async with opened(own_server, namespace="one-tag") as store:
             await live(store)
@@ -108,6 +131,7 @@ class TestKeys:
         assert redis_server.client.get("{leaving}x:booked") == b"booked"
         assert redis_server.client.get("{leaving}d:booked") is None
         assert redis_server.client.zrange("{leaving}leases", 0, -1) == [b"open", b"settled"]
+        assert redis_server.client.smembers("{leaving}u:" + tpm(99).counter) == {b"open", b"settled"}
 
     async def test_windows_that_have_ended_are_taken_out_of_the_list_of_their_scope(self, redis_server):
         now = int(time.time()) * 1000
@@ -155,6 +179,8 @@ class TestKeys:
 
             assert await store.orphans(9, int(time.time()) * 1000 + DAY) == []
             assert redis_server.client.zcard("{gone}leases") == 0
+            await store.unseed(KEY)
+            assert await store.begin_seed(tpm(99), "next") == frozenset()
 
     async def test_a_limit_above_what_lua_can_count_is_that(self, store):
         limit = budget(10**18)

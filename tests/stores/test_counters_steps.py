@@ -77,6 +77,17 @@ class TestExtend:
         await seed(counters, budget(5))
         assert await level(counters, budget(5)) == Level(0, 8)
 
+    async def test_an_unseeded_counter_shows_what_is_held_only(self, counters):
+        await seed(counters, budget(9))
+        await counters.reserve(ask(budget(9), event="booked", nanos=4), NOW)
+        await counters.reserve(ask(budget(9), event="event", nanos=5), NOW)
+        await counters.unseed(KEY)
+        await counters.begin_seed(budget(9), "token", NOW)
+        await counters.booked([booking("booked", nanos=4)], NOW)
+
+        assert await counters.extend("event", Amounts(0, 9), NOW) == Granted((Level(0, 5),))
+        assert await counters.reserve(ask(budget(9), event="event"), NOW) == Granted((Level(0, 14),))
+
     @pytest.mark.parametrize("by", [1, 9], ids=["granted", "full"])
     async def test_it_renews_the_lease(self, counters, by):
         await seed(counters, budget(5))

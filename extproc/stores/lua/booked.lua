@@ -14,8 +14,8 @@ local function book(event, counter, state, exchange, seed, used, now, truth)
     take(state, HELD, tokens_or_nanos)
   end
   take(state, USERS, redis.call('SREM', USERS_OF .. name, event))
-  if truth and not there and (state[SEED] ~= '' or state[TOKEN] ~= '') then
-    -- Whoever reads the ledger has left it out. Where nobody does, the next one will not.
+  if truth and not there then
+    -- Whoever read the ledger, or reads it, has left it out.
     use(counter, state, used, moment, now)
   elseif not truth and (counter[UNTIL] ~= ROLLING or recent(moment, now)) then
     unseed(name, state)

@@ -27,9 +27,9 @@ local NAME, SCOPE, UNTIL = 1, 2, 3
 local ROLLING, GAUGE = -1, -2
 
 -- A counter. What settled exchanges used that are not booked is `FRESH` where `SETTLED` has it too, `KEPT` where it
--- stands beside it. `SEED` is the token with which the settled part was read, '' while it is unknown; then, with a
--- `TOKEN`, `SETTLED` is what was booked since that was left, at `BEGUN`. `USERS` is how many exchanges on it are not
--- booked. `LAST` and `AMOUNT` are the newest step of a rolling counter, `FIRST` is the oldest; 0 where there is none.
+-- stands beside it. `SEED` is the token with which the settled part was read, '' while it is unknown; then `SETTLED` is
+-- what was booked since somebody began to read, at `BEGUN`, and left the `TOKEN`. `USERS` is how many exchanges on it
+-- are not booked. `LAST` and `AMOUNT` are the newest step of a rolling counter, `FIRST` is the oldest; 0 for none.
 local SETTLED, HELD, KEPT, FRESH, SEED, TOKEN, BEGUN, INDEXED, USERS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local LAST, AMOUNT, FIRST = 10, 11, 12
 
