@@ -138,10 +138,11 @@ class Outbox:
         self._queue.put((_HEADER.pack(len(payload), zlib.crc32(payload)) + payload, future))
         return future
 
-    def read(self, cursor: Cursor, limit: int) -> tuple[list[Receipt], Cursor]:
-        """At most `limit` durable receipts from `cursor` on, and where to go on. Blocks on the disk."""
+    def read(self, cursor: Cursor, limit: int, until: int | None = None) -> tuple[list[Receipt], Cursor]:
+        """At most `limit` durable receipts from `cursor` on, none of segment `until`, and where to go on. Blocks on the
+        disk."""
         receipts: list[Receipt] = []
-        while len(receipts) < limit and cursor < (durable := self._durable):
+        while len(receipts) < limit and cursor < (durable := self._durable) and cursor.segment != until:
             end = durable.offset if cursor.segment == durable.segment else None
             for receipt, offset in _records(self._path(cursor.segment), cursor.offset, end):
                 receipts.append(receipt)

@@ -40,10 +40,18 @@ class Recorder:
         self._now = now
         self._booked = booked
         self._cursor: Cursor = outbox.first
+        #: The first segment that is this process's own; what an earlier one left is in those before it.
+        self._own = outbox.durable.segment
         self._work = asyncio.Event()
         self._work.set()
         self._ledger_down = False
-        self.depth = 0
+        self._depth = 0
+
+    @property
+    def depth(self) -> int:
+        """How many receipts are not booked yet. All that an earlier process left are one, for nobody has counted
+        them."""
+        return self._depth + (self._cursor.segment < self._own)
 
     @property
     def accepting(self) -> bool:
@@ -51,7 +59,7 @@ class Recorder:
 
     def put(self, receipt: Receipt) -> Awaitable[None]:
         """Take a receipt; the awaitable ends when it is durable."""
-        self.depth += 1
+        self._depth += 1
         future = self._outbox.append(receipt)
         future.add_done_callback(self._wake)
         return future
@@ -71,13 +79,15 @@ class Recorder:
     async def ship(self) -> bool:
         """Book everything that is durable now; `False` where the ledger is out of reach."""
         while True:
-            receipts, behind = await asyncio.to_thread(self._outbox.read, self._cursor, BATCH)
+            own = self._cursor.segment >= self._own
+            until = None if own else self._own
+            receipts, behind = await asyncio.to_thread(self._outbox.read, self._cursor, BATCH, until)
             if receipts and not await self._book(receipts):
                 return False
             self._cursor = behind
             await asyncio.to_thread(self._outbox.discard, behind)
-            self.depth = max(0, self.depth - len(receipts))
-            if len(receipts) < BATCH:
+            self._depth -= len(receipts) if own else 0
+            if own and len(receipts) < BATCH:
                 return True
 
     async def close(self) -> None:

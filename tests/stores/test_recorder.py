@@ -128,3 +128,23 @@ async def test_a_recorder_accepts_while_its_outbox_does(tmp_path, book):
 
     assert recorder.accepting
     await recorder.close()
+
+
+async def test_what_an_earlier_process_left_waits_until_it_is_booked(tmp_path, book, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 2)
+    book.down = True
+    earlier = Recorder(Outbox(tmp_path), book, lambda: 5)
+    for number in range(3):
+        await earlier.put(receipt(number))
+    await earlier.close()
+
+    recorder = Recorder(Outbox(tmp_path), book, lambda: 5)
+    assert recorder.depth == 1
+    await recorder.put(receipt(3))
+    assert recorder.depth == 2
+
+    book.down = False
+    assert await recorder.ship()
+    assert len(book.rows) == 4
+    assert recorder.depth == 0
+    await recorder.close()
