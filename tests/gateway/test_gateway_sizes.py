@@ -12,8 +12,6 @@ from gateway.running_gateway import CHAT, Gateway, bearer
 from gateway.scripted_upstream import Answering, Asked, ScriptedUpstream
 from gateway.wire import Answer, Headers, answer, http1, http2, pseudo, spoken
 
-from extproc.policy import hygiene
-
 MIB = 1024 * 1024
 HEAD, TAIL = b'{"model":"homemade","messages":[{"role":"user","content":"', b'"}]}'
 
@@ -123,7 +121,8 @@ async def test_any_number_of_headers_is_either_served_or_a_431(gateway, upstream
         gateway, head(key, *(f"x-{each}: 1" for each in range(number)), f"content-length: {len(body)}") + body
     )
 
-    assert found.status == (200 if number <= 85 else 431)
+    # Between these, what Envoy adds decides; a 503 would be a request that we let through and could not forward.
+    assert found.status in ({200} if number <= 85 else {431} if number >= 100 else {200, 431})
     assert len(upstream.asked) == before + (found.status == 200)
     if found.status == 431:
         assert found.error["message"] == "The request headers are too large."
@@ -137,9 +136,8 @@ async def test_headers_of_any_size_are_either_served_or_a_431(gateway, upstream:
 
     found = await spoken(gateway, head(key, f"{name}: {'a' * size}", f"content-length: {len(body)}") + body)
 
-    # Cookies are dropped before they are counted by anybody but Envoy.
-    room = hygiene.MAX_HEADER_BYTES + (4_096 if name == "cookie" else 0) - 500
-    assert found.status == (200 if size <= room else 431)
+    # Between these, what Envoy adds and what we are shown decides.
+    assert found.status in ({200} if size <= 32_200 else {431} if size >= 36_864 else {200, 431})
     assert len(upstream.asked) == before + (found.status == 200)
 
 
