@@ -1,4 +1,4 @@
-# Five targets; each does its own set-up and can be run again at any time.
+# Each target does its own set-up, and can be run again at any time.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
