@@ -31,6 +31,12 @@ _HOST_NAME = re.compile(
 )
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.]+")
+#: Where LiteLLM's variable for a provider's key is not the provider's name and `_API_KEY`.
+_VARIABLES = {
+    "text-completion-openai": "OPENAI_API_KEY",
+    "perplexity": "PERPLEXITYAI_API_KEY",
+    "together_ai": "TOGETHERAI_API_KEY",
+}
 #: A model or a provider's name that ends up in headers, logs and metrics.
 MAX_NAME_LENGTH = 256
 
@@ -51,7 +57,7 @@ class Rows:
         self._check_name(row.model_name, (*place, "model_name"))
         provider, provider_model = self._provider(row, inside)
         api_base = self._api_base(row, provider, inside)
-        credential = self.secret(parameters.api_key, (*inside, "api_key"))
+        credential = self.secret(parameters.api_key, (*inside, "api_key")) or _usual_credential(row, provider)
         return Deployment(
             id=self._id(row, provider, provider_model, api_base, credential),
             model_name=row.model_name,
@@ -156,6 +162,15 @@ class Rows:
 
     def _refuse(self, place: Place, reason: str) -> NoReturn:
         raise ConfigError(f"{self._document.at_value(place)}: {reason}")
+
+
+def _usual_credential(row: Model, provider: str) -> SecretRef | None:
+    """LiteLLM's variable for a provider's key, for the provider's own host only: no other host is sent it unasked."""
+    told = row.litellm_params.api_base or row.litellm_params.base_url
+    base = registry.HOSTS[provider].api_base
+    if told is not None or base is None or not base.startswith("https://"):
+        return None
+    return SecretRef("env", _VARIABLES.get(provider, f"{provider.upper()}_API_KEY"))
 
 
 def _prices(row: Model) -> PriceOverride | None:

@@ -15,6 +15,12 @@ from extproc.policy import windows
 from extproc.settings.document import Document
 from extproc.settings.schema import Configuration
 
+#: What `dry_run` may name.
+DRY_RUN = (
+    "*", "max_budget", "soft_budget", "model_max_budget", "budget_limits", "max_parallel_requests", "rpm_limit",
+    "tpm_limit", "tpd_limit", "model_rpm_limit", "model_tpm_limit",
+)  # fmt: skip
+
 
 def of(file: Configuration) -> dict[str, Any]:
     """The fields of `Settings` about limits; what the file does not say keeps its default."""
@@ -51,6 +57,10 @@ def mistakes(file: Configuration, found: Document) -> Iterator[str]:
             windows.parse(litellm.budget_duration)
         except ValueError as error:
             yield f"{found.at_value(('litellm_settings', 'budget_duration'))}: budget_duration: {error}"
+    for index, name in enumerate(file.extproc_settings.dry_run or ()):
+        if name not in DRY_RUN:
+            place = found.at_value(("extproc_settings", "dry_run", index))
+            yield f"{place}: {name!r} is no limit; limits are {', '.join(DRY_RUN)}"
     if litellm.timezone is not None and not _is_zone(litellm.timezone):
         place = found.at_value(("litellm_settings", "timezone"))
         yield f"{place}: timezone is not known here: write a name of the tz database, such as Europe/Berlin"

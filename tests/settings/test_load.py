@@ -410,3 +410,25 @@ def test_a_pool_has_between_one_and_a_thousand_connections(load, size):
     (told,) = refused(load, f"general_settings: {{database_connection_pool_limit: {size}}}")
 
     assert "database_connection_pool_limit must be" in told
+
+
+@pytest.mark.parametrize(
+    ("row", "variable"),
+    [
+        ("{model: gpt-4o}", "OPENAI_API_KEY"),
+        ("{model: groq/x}", "GROQ_API_KEY"),
+        ("{model: together_ai/x}", "TOGETHERAI_API_KEY"),
+        ("{model: openai/x, api_base: 'http://h:1/v1'}", None),
+        ("{model: ollama/x}", None),
+    ],
+)
+def test_without_a_key_the_providers_usual_variable_counts_for_its_own_host_only(load, row, variable):
+    (deployment,) = rows(load, row)
+
+    assert deployment.credential == (None if variable is None else SecretRef("env", variable))
+
+
+def test_a_limit_that_does_not_exist_cannot_be_tried_out(load):
+    (told,) = refused(load, "extproc_settings: {dry_run: [max_budget, max_budgt]}")
+
+    assert told.startswith("1:42: 'max_budgt' is no limit; limits are *, max_budget")
