@@ -26,7 +26,7 @@ from benchmarks.processes import ROOT, Started, accepts, envoy_path, free_port, 
 
 
 class Fleet(msgspec.Struct):
-    """A running fleet. `start` starts the workers again that were killed."""
+    """A running fleet. `environment` is that of its workers."""
 
     url: str
     generator_url: str
@@ -36,6 +36,7 @@ class Fleet(msgspec.Struct):
     postgres: Any
     config: Path
     data_dir: Path
+    environment: dict[str, str]
 
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.master_key}"}
@@ -95,7 +96,7 @@ def started(folder: Path, *, workers: int = 3, program: str = "extproc", **setti
         wait_until(lambda: accepts(port), envoy)
         yield Fleet(
             f"http://127.0.0.1:{port}", f"http://127.0.0.1:{generator_port}", environment["EXTPROC_BENCH_MASTER_KEY"],
-            serving, redis, postgres, config, folder / "data",
+            serving, redis, postgres, config, folder / "data", {**os.environ, **environment},
         )  # fmt: skip
 
 
