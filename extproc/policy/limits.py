@@ -205,7 +205,7 @@ def _budgets(house: House, subject: Subject, model: str, now: UnixMs) -> Iterato
     if allowance.soft_budget is not None:
         soft = _budget(house, subject, "soft_budget", allowance.soft_budget, window)
         yield msgspec.structs.replace(soft, enforced=False)
-    if (own := _per_model(subject, model)) and model in allowance.model_max_budget:
+    if model in allowance.model_max_budget and (own := _per_model(subject, model)):
         most, duration = allowance.model_max_budget[model]
         yield _budget(house, own, "model_max_budget", most, _window(house, duration, None, now))
     for duration, most in allowance.budget_limits:
@@ -221,7 +221,7 @@ def _rates(house: House, subject: Subject, model: str, now: UnixMs) -> Iterator[
         since, until = windows.window(_A_DAY, now, None, house.zone)
         day = _rate(house, subject, "tpd_limit", Measure.TOKENS, Span.WINDOW, maximum)
         yield msgspec.structs.replace(day, since=since, until=until)
-    if own := _per_model(subject, model):
+    if (allowance.model_rpm_limit or allowance.model_tpm_limit) and (own := _per_model(subject, model)):
         for setting, measure in _MODEL_RATES:
             if (maximum := getattr(allowance, setting).get(model)) is not None:
                 yield _rate(house, own, setting, measure, Span.ROLLING, maximum)
