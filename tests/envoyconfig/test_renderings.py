@@ -15,7 +15,7 @@ from running_envoy import validate
 from extproc.envoyconfig import render
 from extproc.model import Upstream
 
-UNIX = Upstream("simulated", "http", "localhost", 80, "/v1", "/tmp/simulated.sock")
+UNIX = Upstream("simulated", "http", "localhost", 80, "/v1", "/run/simulated.sock")
 IPV6 = Upstream("six", "https", "2001:db8::1", 8443, "")
 
 VARIANTS: dict[str, tuple[tuple[Upstream, ...], dict[str, Any]]] = {
@@ -24,7 +24,7 @@ VARIANTS: dict[str, tuple[tuple[Upstream, ...], dict[str, Any]]] = {
     "no upstream": ((), {}),
     "unix upstream": ((UNIX,), {}),
     "addresses": ((LOCAL, IPV6), {}),
-    "several workers": ((OPENAI,), {"processor_sockets": ("/tmp/p0.sock", "/tmp/p1.sock", "/tmp/p2.sock")}),
+    "several workers": ((OPENAI,), {"processor_sockets": ("/run/p0.sock", "/run/p1.sock", "/run/p2.sock")}),
 }
 
 
