@@ -32,17 +32,25 @@ LEAST_TOKENS = 50_000
 
 
 def main(
-    charge_after: Annotated[bool, typer.Option("--charge-after", help="Only the naive gateway.")] = False,
+    charge_after: Annotated[
+        bool | None,
+        typer.Option(
+            "--charge-after/--no-charge-after", help="Only the naive gateway, or only ours.", show_default="both"
+        ),
+    ] = None,
+    places: Annotated[list[int] | None, typer.Option(min=1, help="Concurrent streams; may be repeated.")] = None,
     quick: Annotated[bool, typer.Option(help="Smaller budgets, up to 32 streams.")] = False,
-    pace: Annotated[int, typer.Option(min=0, help="Milliseconds between two tokens of a stream.")] = 5,
-    seconds: Annotated[float, typer.Option(min=10, help="The longest that one part may take.")] = 600,
+    pace: Annotated[int, typer.Option(min=0, help="Milliseconds between two tokens of a stream.")] = 20,
+    seconds: Annotated[float, typer.Option(min=10, help="The longest that one part may take.")] = 1800,
 ) -> None:
     """Measure overshoot, usable budget and false refusals; then LiteLLM's cases and the rates."""
-    places = PLACES[:3] if quick else PLACES
+    numbers = tuple(places or (PLACES[:3] if quick else PLACES))
     least = LEAST_TOKENS // 10 if quick else LEAST_TOKENS
-    programs = (
-        ("benchmarks.exactness.charge_after",) if charge_after else ("extproc", "benchmarks.exactness.charge_after")
-    )
+    programs = [
+        program
+        for program, naive in (("extproc", False), ("benchmarks.exactness.charge_after", True))
+        if charge_after in {None, naive}
+    ]
     for program in programs:
         with (
             tempfile.TemporaryDirectory(prefix="exact-") as folder,
@@ -50,7 +58,7 @@ def main(
         ):
             name = "llm-extproc" if program == "extproc" else "charged after the fact"
             _say(f"{name}: budgets")
-            _print_budgets(name, _within(seconds, _budgets(running, places, least, pace)))
+            _print_budgets(name, _within(seconds, _budgets(running, numbers, least, pace)))
             if program == "extproc":
                 _say(f"{name}: cases")
                 for line in _within(seconds, cases.all_of(running)):

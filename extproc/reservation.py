@@ -46,6 +46,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.05
 LARGEST_ANSWER = 2**31
 #: Measures for which an exchange's size matters.
 _SIZED = frozenset({Measure.TOKENS, Measure.SPEND})
+#: Whoever knows nothing of an answer takes one part in so many of what there is: others know as little.
+COLD_SHARE = 2
 #: How often an ask may be cut down to what there is.
 _FITTINGS = 6
 
@@ -197,8 +199,10 @@ class Reservation:
 
         Whoever guesses would be content with the least, so in the end that is what there was no room for.
         """
-        output = min(expected.tokens, self._most()) if expected.guessed else expected.tokens
-        least = min(output, SMALLEST_SLICE) if self._size.stream or not expected.learned else output
+        cold = not expected.learned and not self._size.stream
+        share = COLD_SHARE if cold else 1
+        output = min(expected.tokens, self._most() // share) if expected.guessed else expected.tokens
+        least = min(output, SMALLEST_SLICE) if self._size.stream or cold else output
         for fittings_left in range(_FITTINGS, -1, -1):
             answer = await self._reserve(output)
             if not isinstance(answer, Full):
@@ -206,7 +210,7 @@ class Reservation:
             full = answer
             if output == least:
                 break
-            fitting = self._fitting(full, output)
+            fitting = self._fitting(full, output) // share
             output = fitting if fittings_left > 1 and least <= fitting < output else least
         asked = limits.asked_of(self._limits[full.position], self._size.amounts(least))
         return msgspec.structs.replace(full, asked=asked)

@@ -2,8 +2,8 @@
 
 A reservation that is too small lets callers spend what nobody has reserved; one that is too large starves their
 neighbours. What a key asks of a model is usually alike, so the nine-tenths quantile of its last answers is reserved;
-where it has no answers yet, that of the model's answers to others is a guess; where there are none at all, it is a
-guess what a model may do (`COLD_TOKENS`), or what a stream does at first, since it can ask for more
+where it has no answers yet, that of the model's answers to others; where there are none at all, it is a guess what a
+model may do (`COLD_TOKENS`), or what a stream does at first, since it can ask for more
 (`COLD_STREAM_TOKENS`). The client's own limit on the answer is never exceeded, and never written for it.
 
 The memory is bounded: the least recently used pairs of key and model are forgotten first.
@@ -23,7 +23,7 @@ COLD_TOKENS, COLD_STREAM_TOKENS = 16_384, 512
 
 
 class Expected(msgspec.Struct, frozen=True, gc=False):
-    """Output tokens that an answer is expected to have; `learned` is false where the key itself has shown nothing.
+    """Output tokens that an answer is expected to have; `learned` is false where nobody has shown anything yet.
 
     `guessed` is false where it is not expected but told by the client, and may really be used.
     """
@@ -51,11 +51,10 @@ class Expectations:
 
     def expect(self, key: str, model: str, ceiling: int | None, *, stream: bool) -> Expected:
         """What to expect. `ceiling` is the most that the client or the model allows, `None` where nobody says."""
-        own = self._seen.get((key, model))
-        answers = own or self._seen.get(("", model))
+        answers = self._seen.get((key, model)) or self._seen.get(("", model))
         cold = COLD_STREAM_TOKENS if stream else COLD_TOKENS
         tokens = _high(answers) if answers else cold
-        return Expected(tokens if ceiling is None else min(tokens, ceiling), learned=bool(own))
+        return Expected(tokens if ceiling is None else min(tokens, ceiling), learned=bool(answers))
 
 
 def _high(answers: deque[int]) -> int:

@@ -45,7 +45,7 @@ def test_a_key_without_answers_is_guessed_to_be_like_the_others():
     seen = Expectations()
     seen.observe("other", "model", 40)
 
-    assert seen.expect("key", "model", None, stream=True) == Expected(40, learned=False)
+    assert seen.expect("key", "model", None, stream=True) == Expected(40, learned=True)
     assert seen.expect("key", "another model", None, stream=False) == Expected(COLD_TOKENS, learned=False)
 
 
