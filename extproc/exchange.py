@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum, auto
 from typing import Any
 
+import msgspec
+
 from extproc import admission
 from extproc.admission import Surroundings
 from extproc.admitted import Admitted, Client
@@ -222,7 +224,8 @@ class Exchange:
         assert self._api is not None
         self._refusal = refusal
         self.phase = Phase.ENDING
-        self._book(cut=True)
+        assert self._reservation is not None
+        self._book(cut=True, unseen=self._reservation.unseen)
         return Proceed(body=self._api.error_event(refusal.message, refusal.kind, refusal.param, refusal.status))
 
     async def _on_ending(self, _: Event) -> Reply:
@@ -269,10 +272,14 @@ class Exchange:
         self._file(Usage(), 0, estimated=False, cut=False)
         self.phase = Phase.OVER
 
-    def _book(self, *, cut: bool) -> Awaitable[object]:
+    def _book(self, *, cut: bool, unseen: Callable[[int], int] | None = None) -> Awaitable[object]:
+        """Hand in what was used. `unseen` tells, of the output tokens seen, how many there are that were not."""
         assert self._admitted is not None
         body = self._body
         usage, estimated = self._admitted.used(body)
+        if unseen is not None and estimated:
+            output = usage.output_tokens + unseen(usage.output_tokens)
+            usage = msgspec.structs.replace(usage, output_tokens=output)
         spend = self._admitted.cost(usage, body.model if body else "")
         if self._reservation is not None and not estimated:
             self._reservation.learn(usage)

@@ -38,6 +38,8 @@ SMALLEST_SLICE, LARGEST_SLICE = 16, 1_024
 STOP_TOKENS, STOP_MS = 4, 80
 #: It asks for more so many tokens before it would have to end, or as many as are generated while one would wait.
 MARGIN_TOKENS, MOST_MARGIN_TOKENS = 16, 256
+#: For so long a provider goes on before it hears that its stream has ended (measured: 26 ms at 50 tokens a second).
+UNSEEN_MS = 30
 #: A pace is not believed before the exchange has lasted so long.
 PACE_MS = 200
 #: Between two questions of one who waits.
@@ -128,6 +130,11 @@ class Reservation:
         if not self._size.stream or body.progress + self._margin <= self._held:
             return None
         return await self.grow(body.seen_tokens())
+
+    def unseen(self, seen: int) -> int:
+        """Output tokens that a stream which ends after `seen` has cost beyond them: generated, but not yet here."""
+        elapsed = max(1, self._rules.now() - self._admitted.started_at)
+        return max(0, min(1 + seen * UNSEEN_MS // elapsed, self._held - seen))
 
     def learn(self, usage: Usage) -> None:
         """What the answer turned out to be."""

@@ -383,3 +383,13 @@ async def test_whoever_is_refused_because_the_store_did_not_answer_holds_nothing
     await world.reservations.renew()
 
     assert await world.level() == (PROMPT * RATE, 0)
+
+
+async def test_what_was_generated_but_not_seen_is_counted_within_what_is_held():
+    world = World(max_budget=1_000 * RATE)
+    one = world.asks(stream=True, max_tokens=50)
+    await one.admit()
+
+    assert one.unseen(40) >= 1
+    assert one.unseen(49) == 1
+    assert one.unseen(50) == 0
