@@ -13,6 +13,7 @@ import msgspec
 
 from extproc.errors import SecretUnavailable
 from extproc.model import Deployment, PriceOverride, Upstream
+from extproc.policy import access
 from extproc.secrets import SecretResolver
 from extproc.settings.model import Settings
 
@@ -50,7 +51,7 @@ def with_simulated_provider(settings: Settings, socket: str) -> Settings:
     added = tuple(
         _deployment(name, prices, upstream)
         for name, prices in MODELS.items()
-        if not any(_covers(pattern, name) for pattern in configured)
+        if not any(access.matches(pattern, name) for pattern in configured)
     )
     return msgspec.structs.replace(settings, deployments=(*settings.deployments, *added))
 
@@ -82,11 +83,3 @@ def _deployment(name: str, prices: PriceOverride, upstream: Upstream) -> Deploym
         credential=None,
         prices=prices,
     )
-
-
-def _covers(pattern: str, name: str) -> bool:
-    """Whether a configured model name, which may hold one `*`, serves this name."""
-    head, star, tail = pattern.partition("*")
-    if not star:
-        return pattern == name
-    return len(name) >= len(head) + len(tail) and name.startswith(head) and name.endswith(tail)
