@@ -99,6 +99,24 @@ class Deployment(msgspec.Struct, frozen=True):
     model_info: dict[str, Any] = {}
 
 
+class StoredModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `model_list` that was made at run time, in LiteLLM's words.
+
+    `parameters` is its `litellm_params` without the provider's key, `info` its `model_info`. `credential` is the
+    provider's key in an envelope of `extproc.encryption`, `None` where the row has none.
+    """
+
+    id: str
+    model_name: str
+    parameters: dict[str, Any] = {}
+    credential: str | None = None
+    info: dict[str, Any] = {}
+    created_at: UnixMs = 0
+    created_by: str | None = None
+    updated_at: UnixMs = 0
+    updated_by: str | None = None
+
+
 class Role(StrEnum):
     """Who a key speaks for (LiteLLM's role names)."""
 
@@ -231,6 +249,8 @@ class Key(Allowance, frozen=True, kw_only=True):
     form (`sk-...` and the last four characters). `models` empty means every model; entries may hold `*`.
     `fields` keeps every other accepted field of `/key/generate` as it was sent, to be shown again.
     `team`, `user`, `membership` and `budget` are whom and what the ids name, `None` where there is no such row.
+    A key that was regenerated keeps its digest: it is what limits, budgets and the ledger know it by. `revoked_at` is
+    when the credential that the key was found by stops counting; `rotate_at` is when it is due to be regenerated.
     """
 
     digest: str
@@ -252,6 +272,8 @@ class Key(Allowance, frozen=True, kw_only=True):
     updated_at: UnixMs = 0
     updated_by: str | None = None
     last_active: UnixMs | None = None
+    rotate_at: UnixMs | None = None
+    revoked_at: UnixMs | None = None
     team: Team | None = None
     user: User | None = None
     membership: Membership | None = None

@@ -22,7 +22,12 @@ TEAM_MODELS = "all-team-models"
 
 
 def check_key(key: Key, now: UnixMs) -> Refusal | None:
-    """Refuse a blocked or expired key, or one of a blocked team; a key is expired from its expiry's millisecond on."""
+    """Refuse a blocked or expired key, or one of a blocked team; a key is expired from its expiry's millisecond on.
+
+    A credential that the key no longer has is nobody's.
+    """
+    if key.revoked_at is not None and key.revoked_at <= now:
+        return refusals.UNKNOWN_KEY
     if key.blocked:
         return refusals.KEY_BLOCKED
     if key.expires_at is not None and key.expires_at <= now:

@@ -121,8 +121,10 @@ class CachedKeys:
         """
         self._forgettings += 1
         if scope.kind == "api_key":
+            # A key that was regenerated is found by other digests than its own, too.
             self._keys.forget(scope.id)
-            self._asking.pop(scope.id, None)
+            self._keys.forget_where(lambda key: key.digest == scope.id)
+            self._asking.clear()
         elif scope.kind == "end_user":
             self._end_users.forget(scope.id)
         elif scope.kind == "tag":

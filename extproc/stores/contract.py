@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from extproc.holds import Limit
-from extproc.model import Budget, EndUser, Key, Membership, Nanos, Receipt, Tag, Team, UnixMs, User
+from extproc.model import Budget, EndUser, Key, Membership, Nanos, Receipt, StoredModel, Tag, Team, UnixMs, User
 
 T = TypeVar("T")
 
@@ -21,8 +21,9 @@ class KeyStore(Protocol):
     """Whose key is this?"""
 
     async def find(self, digest: str) -> Key | None:
-        """The key of this digest, blocked and expired ones too; `None` where there is none.
+        """The key of this credential's digest, blocked and expired ones too; `None` where there is none.
 
+        Also by a credential of before the key was regenerated: `revoked_at` says until when it counts.
         With its team, user, membership and budget: all that decisions need, in one question.
         """
         ...
@@ -42,7 +43,7 @@ class Identities(KeyStore, Protocol):
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which keys `KeyAdmin.list` shows: every given field must match exactly. `search` matches inside the alias;
-    `team_ids` are keys of any of these teams."""
+    `team_ids` are keys of any of these teams, `due_at` those that are to be regenerated at that moment or before."""
 
     user_id: str | None = None
     team_ids: tuple[str, ...] | None = None
@@ -52,6 +53,7 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None = None
     alias: str | None = None
     search: str | None = None
+    due_at: UnixMs | None = None
 
 
 class KeyPage(msgspec.Struct, frozen=True):
@@ -77,6 +79,16 @@ class KeyAdmin(KeyStore, Protocol):
 
         Raises `AlreadyExists` for a taken alias. `spend` may be set; concurrent bookings are not lost. `fields` is
         merged name by name, and `None` takes a name away.
+        """
+        ...
+
+    async def regenerate(
+        self, digest: str, credential: str, changes: Mapping[str, Any], *, revoke_at: UnixMs, now: UnixMs
+    ) -> Key | None:
+        """Let the key be found by the digest of a new credential, and by all earlier ones until `revoke_at` only.
+
+        The key keeps its own digest. `changes` are as in `update`. Raises `AlreadyExists` for a credential that is a
+        key's, or was, and for a taken alias.
         """
         ...
 
@@ -177,6 +189,9 @@ class Entities(Protocol):
 
     @property
     def budgets(self) -> Rows[Budget]: ...
+
+    @property
+    def models(self) -> Rows[StoredModel]: ...
 
     @property
     def members(self) -> Memberships: ...

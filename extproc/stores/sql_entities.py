@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.errors import AlreadyExists
-from extproc.model import Budget, EndUser, Membership, Tag, Team, UnixMs, User
-from extproc.stores import tables
+from extproc.model import Budget, EndUser, Membership, StoredModel, Tag, Team, UnixMs, User
+from extproc.stores import tables, tables_models
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_keys import hold_keys, retire_keys
 from extproc.stores.sql_rows import Deletion, SqlRows, T, columns_of, to_columns, to_struct
@@ -93,6 +93,7 @@ class SqlEntities:
         self.end_users = SqlRows(database, EndUser, tables.end_users, {"": "end_user_id"})
         self.tags = SqlRows(database, Tag, tables.tags, {"": "name"})
         self.budgets = SqlRows(database, Budget, tables.budgets, {"": "budget_id"})
+        self.models = SqlRows(database, StoredModel, tables_models.models, {"": "model_id"})
         self.members = SqlMembers(database)
 
     async def find_end_user(self, end_user: str) -> EndUser | None:

@@ -1,4 +1,7 @@
-"""Keys in SQL. `find` answers with everyone the key belongs to, in one statement."""
+"""Keys in SQL. `find` answers with everyone the key belongs to, in one statement.
+
+A regenerated key keeps its row and its digest; `find` gets to it from the digest of a new credential, in that statement.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, delete, func, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +33,7 @@ from extproc.stores.contract import KeyFilter, KeyPage
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_rows import Deletion, columns_of, merged_fields, to_columns, to_joined, to_struct
 from extproc.stores.tables import budgets, deleted_keys, keys, memberships, teams, users
+from extproc.stores.tables_models import key_credentials
 
 COLUMNS = columns_of(Key, keys)
 _OWNED = (
@@ -32,7 +50,16 @@ _OWNED = (
     .outerjoin(memberships, and_(memberships.c.user_id == keys.c.user_id, memberships.c.team_id == keys.c.team_id))
     .outerjoin(budgets, budgets.c.id == keys.c.budget_id)
 )
-_FIND = _OWNED.where(keys.c.digest == bindparam("digest"))
+#: What is known of the credential that is asked for, if its key was ever regenerated.
+_CREDENTIAL = select(key_credentials).where(key_credentials.c.digest == bindparam("digest"))
+_FIND = _OWNED.add_columns(
+    _CREDENTIAL.with_only_columns(key_credentials.c.revoke_at).scalar_subquery().label("revoked_at")
+).where(
+    keys.c.digest
+    == func.coalesce(
+        _CREDENTIAL.with_only_columns(key_credentials.c.key_digest).scalar_subquery(), bindparam("digest", type_=Text)
+    )
+)
 _FIND_BY_ALIAS = _OWNED.where(keys.c.alias == bindparam("alias"))
 #: Databases take 32 767 parameters in one statement.
 _MOST_PARAMETERS = 10_000
@@ -67,6 +94,7 @@ class SqlKeys:
     async def create(self, key: Key) -> Key:
         values = {**to_columns(keys, msgspec.structs.asdict(key)), "booked": 0}
         async with self._database.writing() as connection:
+            await _refuse_taken(connection, key.digest, key.name, key_credentials)
             try:
                 await connection.execute(insert(keys).values(values))
             except IntegrityError as error:
@@ -77,15 +105,18 @@ class SqlKeys:
         if unknown := changes.keys() - _CHANGEABLE:
             raise ValueError(f"these fields of a key cannot be changed: {sorted(unknown)}")
         async with self._database.writing() as connection:
-            values, chosen = to_columns(keys, changes), keys.c.digest == digest
-            if "fields" in changes:
-                values["fields"] = await merged_fields(connection, keys, chosen, changes["fields"])
-            statement = update(keys).where(chosen).values(values).returning(*COLUMNS)
-            try:
-                row = (await connection.execute(statement)).mappings().one_or_none()
-            except IntegrityError as error:
-                raise _already_exists(error, digest, changes.get("alias")) from None
-        return to_key(row) if row else None
+            return await _update(connection, digest, changes)
+
+    async def regenerate(
+        self, digest: str, credential: str, changes: Mapping[str, Any], *, revoke_at: UnixMs, now: UnixMs
+    ) -> Key | None:
+        async with self._database.writing() as connection:
+            key = await _update(connection, digest, changes)
+            if key is None:
+                return None
+            await _refuse_taken(connection, credential, key.name, keys, key_credentials)
+            await replace_credential(connection, digest, credential, revoke_at=revoke_at, now=now)
+        return key
 
     async def delete(self, digests: Sequence[str], *, deleted_by: str, now: UnixMs) -> tuple[str, ...]:
         wanted = tuple(dict.fromkeys(digests))
@@ -111,6 +142,40 @@ class SqlKeys:
         statement = select(owner, func.count()).where(owner.in_(user_ids)).group_by(owner)
         async with self._database.reading() as connection:
             return {row[0]: row[1] for row in (await connection.execute(statement)).all()}
+
+
+async def _update(connection: AsyncConnection, digest: str, changes: Mapping[str, Any]) -> Key | None:
+    values, chosen = to_columns(keys, changes), keys.c.digest == digest
+    if "fields" in changes:
+        values["fields"] = await merged_fields(connection, keys, chosen, changes["fields"])
+    statement = update(keys).where(chosen).values(values).returning(*COLUMNS)
+    try:
+        row = (await connection.execute(statement)).mappings().one_or_none()
+    except IntegrityError as error:
+        raise _already_exists(error, digest, changes.get("alias")) from None
+    return to_key(row) if row else None
+
+
+async def _refuse_taken(connection: AsyncConnection, digest: str, name: str, *where: Table) -> None:
+    for table in where:
+        if await connection.scalar(select(table.c.digest).where(table.c.digest == digest)) is not None:
+            raise AlreadyExists("key", name)
+
+
+async def replace_credential(
+    connection: AsyncConnection, digest: str, credential: str, *, revoke_at: UnixMs, now: UnixMs
+) -> None:
+    """Add a credential to a key whose row is held; the others count until `revoke_at`, or less long already. The key's
+    first one is remembered for good, or its digest would let it in again; others only while they count."""
+    of_key = key_credentials.c.key_digest == digest
+    over = and_(of_key, key_credentials.c.digest != digest, key_credentials.c.revoke_at <= now)
+    await connection.execute(delete(key_credentials).where(over))
+    longer = or_(key_credentials.c.revoke_at.is_(None), key_credentials.c.revoke_at > revoke_at)
+    await connection.execute(update(key_credentials).where(of_key, longer).values(revoke_at=revoke_at))
+    added: list[dict[str, Any]] = [{"digest": credential, "key_digest": digest, "revoke_at": None}]
+    if await connection.scalar(select(key_credentials.c.digest).where(key_credentials.c.digest == digest)) is None:
+        added.append({"digest": digest, "key_digest": digest, "revoke_at": revoke_at})
+    await connection.execute(insert(key_credentials), added)
 
 
 def to_key(row: RowMapping) -> Key:
@@ -142,8 +207,9 @@ async def retire_keys(connection: AsyncConnection, held: Sequence[RowMapping], d
         await connection.execute(insert(deleted_keys), copies)
         digests = [row["digest"] for row in held]
         for start in range(0, len(digests), _MOST_PARAMETERS):
-            chosen = keys.c.digest.in_(digests[start : start + _MOST_PARAMETERS])
-            await connection.execute(delete(keys).where(chosen))
+            some = digests[start : start + _MOST_PARAMETERS]
+            await connection.execute(delete(keys).where(keys.c.digest.in_(some)))
+            await connection.execute(delete(key_credentials).where(key_credentials.c.key_digest.in_(some)))
 
 
 def _matching(wanted: KeyFilter) -> ColumnElement[bool]:
@@ -152,6 +218,8 @@ def _matching(wanted: KeyFilter) -> ColumnElement[bool]:
         given.append(keys.c.team_id.in_(wanted.team_ids))
     if wanted.search is not None:
         given.append(keys.c.alias.icontains(wanted.search, autoescape=True))
+    if wanted.due_at is not None:
+        given.append(keys.c.rotate_at <= wanted.due_at)
     return and_(true(), *given)
 
 

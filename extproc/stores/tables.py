@@ -66,6 +66,7 @@ def _key_columns() -> list[Column[object]]:
         Column("updated_at", BigInteger, nullable=False),
         Column("updated_by", Text),
         Column("last_active", BigInteger),
+        Column("rotate_at", BigInteger),
     ]
     return columns
 
@@ -79,6 +80,7 @@ keys = Table(
     Index("ix_keys_user_id", "user_id"),
     Index("ix_keys_team_id", "team_id"),
     Index("ix_keys_budget_id", "budget_id"),
+    Index("ix_keys_rotate_at", "rotate_at"),
 )
 
 #: A digest may be deleted, made again and deleted again, so each copy has a number of its own.
