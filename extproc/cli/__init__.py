@@ -3,7 +3,7 @@
 Exit codes: 0 for success, 2 for what the operator must mend (arguments, configuration, surroundings), 1 for anything
 else that went wrong. Modules are imported by the command that needs them, so that `--help` and `--version` are quick.
 `options.py` holds what commands share, `running.py` what runs until it is stopped, `showing.py` what prints and ends,
-`verifying.py` what looks into the stores.
+`verifying.py` what looks into the stores, `importing.py` what brings rows from elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from extproc import __version__
-from extproc.cli import running, showing, verifying
+from extproc.cli import importing, running, showing, verifying
 from extproc.errors import ConfigError, ExtprocError
 
 CONFIG_ERROR_CODE = 2
@@ -32,6 +32,7 @@ app.command()(running.up)
 app.command()(running.serve)
 app.command("check-config")(showing.check_config)
 app.command("verify-ledger")(verifying.verify_ledger)
+app.command("import-litellm")(importing.import_litellm)
 app.command("simulate-provider", hidden=True)(running.simulate_provider)
 rendering = typer.Typer(help="Print what extproc would hand to another program.", no_args_is_help=True)
 rendering.command("envoy")(showing.render_envoy)

@@ -31,6 +31,11 @@ class SqlStore(SqlKeys, SqlEntities, SqlLedger):
         """
         return cls(await Database.open(url, pool_size=pool_size))
 
+    @property
+    def database(self) -> Database:
+        """What the queries run on, for queries that are made elsewhere."""
+        return self._database
+
     async def ping(self) -> None:
         """Read from a table: a statement without one would be answered without the database's file."""
         async with self._database.reading() as connection:

@@ -84,6 +84,16 @@ class Database:
         )
         return cls(engine, pooled_outside=location.pooled_outside)
 
+    @classmethod
+    def connect(cls, url: str) -> Database:
+        """Somebody else's database: its tables are left as they are, and a statement may take as long as it takes.
+
+        Raises `ConfigError` for a URL that cannot be used.
+        """
+        location = sql_url.read(url)
+        engine = _engine(location.url, location.arguments, poolclass=NullPool)
+        return cls(engine, pooled_outside=location.pooled_outside)
+
     @property
     def dialect(self) -> str:
         return self._engine.dialect.name
