@@ -38,7 +38,7 @@ from extproc.providers import registry
 from extproc.reservation import Rules
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
-from extproc.stores import leftovers
+from extproc.stores import leftovers, outbox
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
 from extproc.stores.explanations import Explained
@@ -93,6 +93,9 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         recorder = recorder_of(outboxes / str(worker))
         stack.push_async_callback(recorder.close)
         metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
+        if worker == 0:
+            told = "Segments of all outboxes here with receipts that cannot be read."
+            metrics.watch("extproc_outbox_set_aside", told, lambda: outbox.set_aside(outboxes))
         master_digest = credentials.digest(master_key.get_secret_value())
         for work in (
             recorder.ship_until_cancelled(),

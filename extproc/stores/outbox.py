@@ -6,11 +6,11 @@ exchanges. Segments are allocated to their full size *before* they are used, and
 disk is noticed while there is still room for every exchange in flight: the outbox stops `accepting`, and nothing that
 was admitted is lost. (SQLite in WAL mode costs twice the CPU for each flush, see docs/decisions.md.)
 
-A record is `length, crc32, payload`, little-endian; the payload is a receipt as MessagePack. A length of zero, a short
-or a damaged record ends a segment: that is where a crash interrupted a write whose future was never resolved.
-
 Reading is by cursor: `read` gives durable receipts from a cursor on, `discard` removes the segments before one. What
 was read but not discarded is read again after a restart; booking is idempotent. One process owns a directory.
+
+What cannot be read (`outbox_records`) is passed over, and its segment is not removed but set aside under another name,
+which takes no room on a disk that may be full. Under its old name it would be read, and booked, again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import queue
-import struct
 import threading
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -31,10 +30,11 @@ import msgspec
 
 from extproc.errors import ConfigError, OutboxFull
 from extproc.model import Receipt
+from extproc.stores import outbox_records
 
-_HEADER = struct.Struct("<II")
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Receipt)
+logger = logging.getLogger(__name__)
+
+RECEIPTS, BAD = ".receipts", ".bad"
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 #: Kept free in the last segment while no further one can be allocated: room for the exchanges in flight.
@@ -103,10 +103,13 @@ class Outbox:
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._failing = False
         self.waiting = 0
+        #: Places that cannot be read, each told of once.
+        self._bad: set[Cursor] = set()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(directory)
-        numbers = [int(path.stem) for path in directory.glob("*.receipts")]
-        self._next_number = max(numbers, default=0) + 1
+        numbers = _numbers(directory, RECEIPTS)
+        # What was set aside keeps its number, so that nothing takes its name.
+        self._next_number = max((0, *numbers, *_numbers(directory, BAD))) + 1
         self.first = Cursor(min(numbers, default=self._next_number), 0)
         current = self._allocate()
         if current is None:
@@ -133,9 +136,9 @@ class Outbox:
     def append(self, receipt: Receipt) -> asyncio.Future[None]:
         """Queue a receipt; the future ends when it is durable. Call from the event loop's thread."""
         future = self._loop.create_future()
-        payload = _ENCODER.encode(receipt)
+        record = outbox_records.record(receipt)
         self.waiting += 1
-        self._queue.put((_HEADER.pack(len(payload), zlib.crc32(payload)) + payload, future))
+        self._queue.put((record, future))
         return future
 
     def read(self, cursor: Cursor, limit: int, until: int | None = None) -> tuple[list[Receipt], Cursor]:
@@ -144,9 +147,13 @@ class Outbox:
         receipts: list[Receipt] = []
         while len(receipts) < limit and cursor < (durable := self._durable) and cursor.segment != until:
             end = durable.offset if cursor.segment == durable.segment else None
-            for receipt, offset in _records(self._path(cursor.segment), cursor.offset, end):
-                receipts.append(receipt)
-                cursor = Cursor(cursor.segment, offset)
+            start = cursor.offset
+            for receipt, behind in outbox_records.found(self._bytes(cursor, end)):
+                if receipt is None:
+                    self._pass_over(cursor, start + behind)
+                else:
+                    receipts.append(receipt)
+                cursor = Cursor(cursor.segment, start + behind)
                 if len(receipts) == limit:
                     return receipts, cursor
             if end is not None:
@@ -157,7 +164,7 @@ class Outbox:
     def discard(self, cursor: Cursor) -> None:
         """Remove every segment before the cursor's: all that they held is booked."""
         for number in range(self.first.segment, min(cursor.segment, self._durable.segment)):
-            self._path(number).unlink(missing_ok=True)
+            self._remove(number)
         self.first = max(self.first, Cursor(cursor.segment, 0))
 
     def stop(self) -> None:
@@ -171,9 +178,8 @@ class Outbox:
             self._spare.remove()
         if booked >= self._durable:
             self.discard(booked)
-            self._current.remove()
-        else:
-            self._current.close()
+            self._remove(self._current.number)
+        self._current.close()
         os.close(self._lock)
 
     # -- the writer thread ---------------------------------------------------------------------------------------------
@@ -235,8 +241,38 @@ class Outbox:
             if not future.done():  # a cancelled exchange waits no longer; its receipt is kept all the same
                 future.set_result(None)
 
+    def _bytes(self, cursor: Cursor, end: int | None) -> bytes:
+        """A segment's from the cursor on, up to `end`."""
+        try:
+            with self._path(cursor.segment).open("rb") as file:
+                file.seek(cursor.offset)
+                return file.read(-1 if end is None else end - cursor.offset)
+        except FileNotFoundError:
+            return b""
+
+    def _pass_over(self, place: Cursor, behind: int) -> None:
+        if place in self._bad:
+            return
+        self._bad.add(place)
+        told = {"outbox": self._directory.name, "segment": place.segment, "offset": place.offset}
+        logger.error("receipt_unreadable", extra={**told, "bytes": behind - place.offset})
+
+    def _remove(self, number: int) -> None:
+        """What was in this segment is booked, or cannot be read."""
+        path = self._path(number)
+        if any(place.segment == number for place in self._bad):
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(path.with_suffix(BAD))
+        else:
+            path.unlink(missing_ok=True)
+
     def _path(self, number: int) -> Path:
-        return self._directory / f"{number:010d}.receipts"
+        return self._directory / f"{number:010d}{RECEIPTS}"
+
+
+def set_aside(outboxes: Path) -> int:
+    """How many segments with what cannot be read there are in the directories in this one."""
+    return sum(1 for _ in outboxes.glob(f"*/*{BAD}"))
 
 
 def _parts(batch: list[_Pending], size: int) -> Iterator[list[_Pending]]:
@@ -252,22 +288,8 @@ def _parts(batch: list[_Pending], size: int) -> Iterator[list[_Pending]]:
     yield part
 
 
-def _records(path: Path, offset: int, end: int | None) -> Iterator[tuple[Receipt, int]]:
-    """Whole records of a segment, each with the offset behind it, up to `end` or the first that is not whole."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(-1 if end is None else end - offset)
-    except FileNotFoundError:
-        return
-    start = 0
-    while start + _HEADER.size <= len(data):
-        length, checksum = _HEADER.unpack_from(data, start)
-        payload = data[start + _HEADER.size : start + _HEADER.size + length]
-        if length == 0 or len(payload) < length or zlib.crc32(payload) != checksum:
-            return
-        start += _HEADER.size + length
-        yield _DECODER.decode(payload), offset + start
+def _numbers(directory: Path, suffix: str) -> list[int]:
+    return [int(path.stem) for path in directory.glob(f"*{suffix}")]
 
 
 def _lock(directory: Path) -> int:
