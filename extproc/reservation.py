@@ -240,20 +240,22 @@ class Reservation:
             return None
         return answer
 
-    async def _question(self, ask: Ask) -> Granted | Full | Refusal:
+    async def _question(self, ask: Ask) -> Granted | Full | Refusal | None:
+        """The answer, this process's own in an outage; `None` where nobody knows and nothing refuses."""
         try:
             return await self._rules.reservations.reserve(ask)
         except StoreUnavailable as outage:
             # It may have heard the question, and hold what nobody knows of.
             self._unsure = self._unsure or outage.asked
-            refusal = outages.verdict(outages.Store.COUNTERS, self._rules.on_outage, limited=True)
+            limited = any(limit.enforced for limit in self._limits)
+            refusal = outages.verdict(outages.Store.COUNTERS, self._rules.on_outage, limited=limited)
         if refusal is not None:
             return refusal
         self.alone = True
         try:
             return await self._rules.reservations.reserve_alone(ask)
         except StoreUnavailable:
-            return refusals.COUNTERS_UNAVAILABLE
+            return refusals.COUNTERS_UNAVAILABLE if limited else None
 
     async def _extend(self) -> Full | None:
         """Hold another slice, a smaller one where there is less. While the store is gone a stream goes on."""

@@ -254,11 +254,12 @@ async def test_limits_that_are_tried_out_are_told_and_refuse_nobody():
     assert first.over == ()
 
 
-async def test_without_counters_a_limited_exchange_is_refused_by_default():
-    world = World(rpm_limit=10)
+@pytest.mark.parametrize(("dry_run", "answer"), [([], refusals.COUNTERS_UNAVAILABLE), (["rpm_limit"], None)])
+async def test_without_counters_an_exchange_that_may_be_refused_is_by_default(dry_run, answer):
+    world = World(rpm_limit=10, metadata={"dry_run": dry_run})
     world.counters.down = True
 
-    assert await world.asks().admit() is refusals.COUNTERS_UNAVAILABLE
+    assert await world.asks().admit() is answer
 
 
 async def test_without_counters_this_process_counts_alone_where_the_operator_allows_it():

@@ -7,8 +7,8 @@ limit that stands in its way. What counts for several (a member, their key, thei
 0 is a limit, `None` is none. A budget's window follows from its duration and the moment (`windows.window`). A soft
 budget, and a limit that is only tried out (`dry_run`), is counted and reported and refuses nobody.
 
-LiteLLM's rules that are kept: a user's own budget does not count for the keys of a team, unless the operator says so;
-the master key meets the limits of everybody together only.
+LiteLLM's rules that are kept: a user's own budget refuses nobody with a team's key, unless the operator says so, though
+what such a key spends is spent of it; the master key meets the limits of everybody together only.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ _MODEL_RATES = (
 _PER_MODEL = {"api_key": "model_per_key", "team": "model_per_team"}
 _A_DAY = windows.Duration(1, "d")
 GLOBAL = Scope("global", "")
+#: What no counter ever reaches.
+BOUNDLESS = 2**53 - 1
 #: In `dry_run`: every limit.
 EVERY = "*"
 
@@ -72,13 +74,13 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """One whom an exchange is counted for; `who` is the name that people know."""
+    """One whom an exchange is counted for; `who` is the name that people know. Without `bound` budgets only count."""
 
     scope: Scope
     who: str
     allowance: Allowance
     dry_run: frozenset[str] = frozenset()
-    has_budget: bool = True
+    bound: bool = True
 
 
 def subjects(
@@ -96,7 +98,11 @@ def subjects(
 
 def of(house: House, who: Sequence[Subject], model: str, now: UnixMs) -> tuple[Limit, ...]:
     """Every limit that an exchange of these subjects with this model (the client's name) meets, in order."""
-    found = [limit for subject in who if subject.has_budget for limit in _budgets(house, subject, model, now)]
+    found = [
+        limit if subject.bound else _only_counted(limit)
+        for subject in who
+        for limit in _budgets(house, subject, model, now)
+    ]
     found += [limit for subject in who for limit in _rates(house, subject, model, now)]
     return tuple(found)
 
@@ -173,8 +179,8 @@ def _of_key(house: House, key: Key) -> Iterator[Subject]:
     if key.team is not None:
         yield Subject(Scope("team", key.team.id), key.team.id, key.team, _dry_run(key.team.metadata))
     if key.user is not None:
-        counts = key.team_id is None or house.apply_user_budget_to_team_keys
-        yield Subject(Scope("user", key.user.id), key.user.id, key.user, _dry_run(key.user.metadata), counts)
+        bound = key.team_id is None or house.apply_user_budget_to_team_keys
+        yield Subject(Scope("user", key.user.id), key.user.id, key.user, _dry_run(key.user.metadata), bound)
 
 
 def _of_end_user(end_user: EndUser | None) -> Iterator[Subject]:
@@ -210,6 +216,12 @@ def _budgets(house: House, subject: Subject, model: str, now: UnixMs) -> Iterato
         yield _budget(house, own, "model_max_budget", most, _window(house, duration, None, now))
     for duration, most in allowance.budget_limits:
         yield _budget(house, subject, f"budget_limits:{duration}", most, _window(house, duration, None, now))
+
+
+def _only_counted(limit: Limit) -> Limit:
+    """The user's other keys are checked against this counter, so it must know of the exchange as the ledger will: else
+    it would be read anew after each."""
+    return msgspec.structs.replace(limit, maximum=BOUNDLESS, enforced=False)
 
 
 def _rates(house: House, subject: Subject, model: str, now: UnixMs) -> Iterator[Limit]:

@@ -85,12 +85,28 @@ def test_everyone_is_asked_in_order_and_budgets_come_before_rates():
     ]  # fmt: skip
 
 
-def test_a_users_budget_does_not_count_for_the_keys_of_a_team_but_their_rates_do():
+def test_a_users_budget_only_counts_the_keys_of_a_team_but_their_rates_bind():
+    one = key(team_id="t", user_id="u", user=User(id="u", max_budget=4, budget_limits=(("1d", 3),), rpm_limit=40))
+
+    counted, also_counted, rate = met(NOTHING, one)
+    assert [(limit.setting, limit.enforced) for limit in (counted, also_counted)] == [
+        ("max_budget", False), ("budget_limits:1d", False),
+    ]  # fmt: skip
+    assert min(counted.maximum, also_counted.maximum) == limits.BOUNDLESS
+    assert told([rate]) == [("user", "rpm_limit", 40)]
+    own = msgspec.structs.replace(one, team_id=None)
+    assert [counted.counter, also_counted.counter] == [limit.counter for limit in met(NOTHING, own)[:2]]
+
+
+def test_a_users_budget_binds_their_own_keys_and_those_of_a_team_where_the_operator_says_so():
     one = key(team_id="t", user_id="u", user=User(id="u", max_budget=4, rpm_limit=40))
 
-    assert told(met(NOTHING, one)) == [("user", "rpm_limit", 40)]
-    assert told(met(House(apply_user_budget_to_team_keys=True), one))[0] == ("user", "max_budget", 4)
-    assert told(met(NOTHING, msgspec.structs.replace(one, team_id=None)))[0] == ("user", "max_budget", 4)
+    for found in (
+        met(House(apply_user_budget_to_team_keys=True), one),
+        met(NOTHING, msgspec.structs.replace(one, team_id=None)),
+    ):
+        assert told(found)[0] == ("user", "max_budget", 4)
+        assert found[0].enforced
 
 
 def test_the_master_key_meets_the_limits_of_everybody_only():
