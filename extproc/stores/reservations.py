@@ -2,7 +2,7 @@
 
 * A counter that is unseeded is seeded from the ledger, once for all who wait for it.
 * Open exchanges are remembered here and told to the store from time to time, so that their leases live, and so that a
-  store that lost its memory learns again what is held.
+  store that lost its memory learns again what is held: at once where an answer shows that it did.
 * What the ledger has booked is told to the store, again and again until it has heard it. So is an exchange of which
   nothing became although the store may have heard of it (`withdraw`): a hold that nobody owns would be billed.
 * Exchanges whose lease ran out, here or in another process that is gone, are booked by their estimate: what they held.
@@ -120,6 +120,7 @@ class Reservations:
                 answer = await local.extend(event_id, by, self._now())
             else:
                 answer = await self._noting(self._counters.extend(event_id, by, self._moment()))
+                self._hurry_if_unknown(event_id, answer)
         except StoreUnavailable:
             self._grow(event_id, by)
             raise
@@ -229,6 +230,18 @@ class Reservations:
         if (ask := self._alive.get(event_id)) is not None:
             self._alive[event_id] = msgspec.structs.replace(ask, amounts=_sum(ask.amounts, by))
 
+    def _hurry_if_unknown(self, event_id: str, answer: Granted | Full) -> None:
+        """A store that says nothing of the limits of an exchange which is alive here does not know it any more."""
+        ask = self._alive.get(event_id)
+        if ask is not None and ask.limits and isinstance(answer, Granted) and not answer.levels:
+            self.hurry()
+
+    def _hurry_if_held(self, unseeded: Collection[Limit]) -> None:
+        """A counter that an exchange of ours is on was known when that began: the store may have lost its memory."""
+        lost = frozenset(unseeded)
+        if not self._hurried.is_set() and any(not lost.isdisjoint(ask.limits) for ask in self._alive.values()):
+            self.hurry()
+
     async def _reserve(self, counters: CounterStore, ask: Ask) -> Granted | Full:
         local = None if counters is self._counters else counters
         for _ in range(SEED_ATTEMPTS):
@@ -236,7 +249,10 @@ class Reservations:
             answer = await (self._noting(question) if local is None else question)
             if not isinstance(answer, Unseeded):
                 return answer
-            await self._seed_all(counters, [ask.limits[position] for position in answer.positions])
+            unseeded = [ask.limits[position] for position in answer.positions]
+            if local is None:
+                self._hurry_if_held(unseeded)
+            await self._seed_all(counters, unseeded)
         raise StoreUnavailable("counters", "the ledger changes faster than it can be read")
 
     async def _seed_all(self, counters: CounterStore, limits: Sequence[Limit]) -> None:

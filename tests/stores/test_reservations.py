@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 from stores.processes import BUDGET, KEY, PLACES, Process, ask, receipt
 
 from extproc.errors import StoreUnavailable
-from extproc.holds import Amounts, Ask, Full, Granted, Level
+from extproc.holds import Amounts, Ask, Full, Granted, Level, Scope
 from extproc.policy import limits
 from extproc.stores.counters import BOOKING_MS, LEASE_MS
 from extproc.stores.counters_memory import MemoryCounters
@@ -111,6 +112,61 @@ async def test_a_store_that_lost_its_memory_learns_again_what_is_held(process):
     await process.it.reserve(ask("e2", 10))
 
     assert await process.level() == Level(40, 160)
+
+
+@pytest.fixture
+async def renewals(process) -> AsyncIterator[list[int]]:
+    """How many exchanges were told each time. The first time that nobody hurries would be after ten seconds."""
+    told: list[int] = []
+    renew = process.counters.renew
+
+    async def counted(asks: Sequence[Ask], now: int | None = None) -> None:
+        told.append(len(asks))
+        await renew(asks, now)
+
+    process.counters.renew = counted
+    renewing = asyncio.create_task(process.it.renew_until_cancelled())
+    yield told
+    renewing.cancel()
+
+
+async def test_a_lost_memory_is_noticed_when_somebody_asks_for_a_counter_of_a_stream(process, renewals):
+    await process.it.reserve(ask("e1"))
+    process.counters.__init__(lambda: Process.moment)
+
+    await process.it.reserve(ask("e2", 10))
+    await becomes(process, Level(0, 110))
+
+    assert {*renewals} == {1}
+
+
+async def test_a_lost_memory_is_noticed_when_a_stream_grows(process, renewals):
+    await process.it.reserve(ask("e1"))
+    process.counters.__init__(lambda: Process.moment)
+
+    await process.it.extend("e1", Amounts(5, 50))
+    await becomes(process, None)
+    await process.it.reserve(ask("e2", 10))
+
+    assert await process.level() == Level(0, 160)
+    assert {*renewals} == {1}
+
+
+async def test_a_counter_that_is_new_hurries_nobody(process, renewals):
+    await process.it.reserve(ask("e1"))
+    await process.it.reserve(ask("e2", 100, 30, msgspec.structs.replace(BUDGET, scope=Scope("api_key", "other"))))
+    await process.it.extend("e2", Amounts(5, 50))
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert renewals == []
+
+
+async def becomes(process: Process, level: Level | None) -> None:
+    """Long before a renewal that nobody hurries."""
+    async with asyncio.timeout(5):
+        while await process.level() != level or not process.counters._unbooked:
+            await asyncio.sleep(0)
 
 
 async def test_what_a_dead_process_held_is_booked_once_by_whoever_notices(process):
