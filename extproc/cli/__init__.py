@@ -4,6 +4,7 @@ Exit codes: 0 for success, 2 for what the operator must mend (arguments, configu
 else that went wrong. Modules are imported by the command that needs them, so that `--help` and `--version` are quick.
 `options.py` holds what commands share, `running.py` what runs until it is stopped, `showing.py` what prints and ends,
 `verifying.py` what looks into the stores, `importing.py` what brings rows from elsewhere.
+`asking.py` is how the commands for people (`keys.py`, `owners.py`, `spending.py`, …) speak to a running gateway.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Annotated
 import typer
 
 from extproc import __version__
-from extproc.cli import importing, running, showing, verifying
+from extproc.cli import asking, importing, keys, owners, profile, running, showing, verifying
 from extproc.errors import ConfigError, ExtprocError
 
 CONFIG_ERROR_CODE = 2
@@ -37,6 +38,15 @@ app.command("simulate-provider", hidden=True)(running.simulate_provider)
 rendering = typer.Typer(help="Print what extproc would hand to another program.", no_args_is_help=True)
 rendering.command("envoy")(showing.render_envoy)
 app.add_typer(rendering, name="render")
+for _name, _group in (
+    ("keys", keys.app),
+    ("teams", owners.teams),
+    ("users", owners.users),
+    ("customers", owners.customers),
+    ("budgets", owners.budgets),
+    ("profile", profile.app),
+):
+    app.add_typer(_group, name=_name)
 
 
 def main() -> None:
@@ -46,11 +56,17 @@ def main() -> None:
     except ExtprocError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
-        sys.exit(CONFIG_ERROR_CODE if isinstance(error, ConfigError) else 1)
+        sys.exit(_exit_code(error))
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _exit_code(error: ExtprocError) -> int:
+    if isinstance(error, asking.Unsuccessful):
+        return error.exit_code
+    return CONFIG_ERROR_CODE if isinstance(error, ConfigError) else 1
 
 
 def _print_version(wanted: bool) -> None:
