@@ -85,6 +85,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
         metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
         counting = opening.counting(settings, stack, store, keys, now, metrics.store_up)
+        opening.revocations(settings, stack, keys, counting, metrics.store_up)
         outboxes = Path(layout.data_dir) / "outbox"
 
         def recorder_of(folder: Path) -> Recorder:

@@ -22,6 +22,7 @@ from extproc.policy import limits
 from extproc.policy.limits import House
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
+from extproc.stores import sql_url
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
 from extproc.stores.counters_memory import MemoryCounters
@@ -38,12 +39,13 @@ _PATIENT_SECONDS = 5.0
 
 class Counting(msgspec.Struct, frozen=True):
     """Where limits are counted. `forget` tells the caches, of every worker, who has changed; `health` is of the store
-    that counts, `None` where that is this process."""
+    that counts, `None` where that is this process. `heard` says whether Redis brings what others changed."""
 
     reservations: Reservations
     explanations: Explanations
     forget: Callable[[Scope], None]
     health: Health | None = None
+    heard: Callable[[], bool] | None = None
 
 
 def house(settings: Settings) -> House:
@@ -115,7 +117,35 @@ def counting(
     keeper = aioredis.Redis.from_url(url, socket_connect_timeout=_PATIENT_SECONDS, socket_timeout=_PATIENT_SECONDS)
     stack.push_async_callback(keeper.aclose)
     explanations = RedisExplanations(keeper, f"{NAMESPACE}:explained:")
-    return Counting(reservations, explanations, broadcast.tell, counters)
+    return Counting(reservations, explanations, broadcast.tell, counters, broadcast.heard)
+
+
+def revocations(
+    settings: Settings,
+    stack: contextlib.AsyncExitStack,
+    keys: CachedKeys,
+    counting: Counting,
+    report: Callable[[str, bool], None],
+) -> None:
+    """Let the cache hear of what other processes change: from PostgreSQL, else from Redis.
+
+    Without either, or while it is away, the cache believes nothing for longer than a second. The embedded database has
+    this process only, which tells itself.
+    """
+    if settings.database_url is None:
+        return
+    location = sql_url.read(_told(settings.database_listen_url or settings.database_url))
+    if location.url.get_backend_name() != "postgresql":
+        return
+    if location.pooled_outside:
+        keys.trust(counting.heard or (lambda: False))
+        return
+    from extproc.stores.listening import Listening
+
+    listening = Listening(location, forget=keys.forget, forget_all=keys.forget_all, report=report)
+    keys.trust(listening.heard)
+    task = asyncio.create_task(listening.listen_until_cancelled())
+    stack.callback(task.cancel)
 
 
 def redis_url(settings: Settings) -> str:

@@ -51,6 +51,7 @@ _SECRETS = (
     ("router_settings", "redis_host"),
     ("router_settings", "redis_port"),
     ("router_settings", "redis_password"),
+    ("extproc_settings", "database_listen_url"),
 )
 
 

@@ -14,7 +14,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Sizes are bytes, times milliseconds. `master_key` is `None` where the configuration names none: the composition
     root then takes the generated one. `database_url` of `None` is the embedded database; `database_pool_size` of `None`
-    leaves it to the URL. `everybody`, `model_rates` (by model name) and `per_deployment` are the limits
+    leaves it to the URL; `database_listen_url` leads to the same database without a pooler between, `None` where
+    `database_url` does. `everybody`, `model_rates` (by model name) and `per_deployment` are the limits
     that do not hang on a key; `dry_run` names limits that refuse nobody. `counter_lease_ms` is how long a worker that
     is not heard of is believed to be alive. `unsupported` lists settings without an
     effect, each `FILE:LINE:COLUMN: …`, for a warning.
@@ -24,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: SecretRef | None = None
     database_url: SecretRef | None = None
     database_pool_size: int | None = None
+    database_listen_url: SecretRef | None = None
     block_unpriced_models: bool = False
     require_auth_for_metrics_endpoint: bool = True
     key_cache_ttl_ms: int = 60_000

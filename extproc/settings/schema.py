@@ -143,13 +143,14 @@ class ExtprocSettings(Checked):
     `message_timeout_ms` is how long Envoy waits for one answer of the processor, `store_deadline_ms` how long the
     processor waits for the key store, `stream_idle_timeout_ms` how long a stream may be silent, `budget_wait_ms` how
     long a request waits for what others hold, `counter_deadline_ms` how long for an answer of Redis. `dry_run` names
-    limits that are only tried out (`"*"` for all).
+    limits that are only tried out (`"*"` for all). `database_listen_url` leads around pgbouncer.
     """
 
     on_outage: Literal["refuse", "allow"] | None = None
     budget_wait_ms: Annotated[int, Field(ge=0, le=4_000)] | None = None
     counter_deadline_ms: Annotated[int, Field(ge=5, le=2_000)] | None = None
     dry_run: list[Text] | None = None
+    database_listen_url: Secret | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
     store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None

@@ -1,14 +1,15 @@
 """What one worker changed, every worker forgets: over Redis' publish and subscribe.
 
 A message is the scope of whoever changed. A subscriber that was away may have missed some, so whenever it is connected
-anew it forgets everything; until then answers are at most as old as the cache's time to live. A server that was started
-again has forgotten, too, so whoever counts on it is told of a new connection (`forget_all`).
+anew it forgets everything; until then the cache is told that nobody hears (`heard`). A server that was started again
+has forgotten, too, so whoever counts on it is told of a new connection (`forget_all`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,11 @@ from extproc.holds import Scope
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 0.5
+RETRY_SECONDS = 0.2
 #: A subscription that hears nothing for so long asks whether the other side is still there.
-SILENCE_SECONDS = 5.0
+SILENCE_SECONDS = 0.3
+#: How long the last sign of life proves that every change has been heard of.
+PROOF_SECONDS = 0.8
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Scope).decode
@@ -37,6 +40,11 @@ class Broadcast:
         self._forget = forget
         self._forget_all = forget_all
         self._sending: set[asyncio.Task[None]] = set()
+        self._proved_at = float("-inf")
+
+    def heard(self) -> bool:
+        """Whether every change that could be published until a moment ago has been heard of."""
+        return time.monotonic() - self._proved_at < PROOF_SECONDS
 
     def tell(self, scope: Scope) -> None:
         """Forget here at once, and everywhere soon. Never raises."""
@@ -51,6 +59,7 @@ class Broadcast:
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - the driver's, the network's: each means "connect again"
+                self._proved_at = float("-inf")
                 logger.debug("broadcast_interrupted", extra={"reason": type(error).__name__})
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -60,6 +69,8 @@ class Broadcast:
             silent = False
             while True:
                 message = await subscription.get_message(timeout=SILENCE_SECONDS)
+                if message is not None:
+                    self._proved_at = time.monotonic()
                 if message is None and silent:
                     raise ConnectionError("no answer to a ping")
                 silent = message is None

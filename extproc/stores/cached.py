@@ -4,6 +4,10 @@ Each kind has two rooms, one for what was found and one for what was not, so tha
 out known ones. An entry lives for a short time and is forgotten at once when the management API changes it or, with a
 key, anyone it belongs to; a lookup that was already on its way when that happened may be answered but not remembered.
 Lookups of the same key at the same time share one question.
+
+Somebody must hear of changes that others make. While nobody does (`trust`), an entry is believed for a second, and then
+asked for again. Where that question fails the entry serves until its time is over: a database that does not answer
+takes no changes either, so an outage of it stops no key that is in use.
 """
 
 from __future__ import annotations
@@ -13,11 +17,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from extproc.errors import StoreUnavailable
 from extproc.holds import Scope
 from extproc.model import EndUser, Key, Tag, UnixMs
 from extproc.stores.contract import Identities
 
 T = TypeVar("T")
+
+#: How long an answer is believed while changes of others are not heard of.
+DEAF_MS = 1_000
 
 
 class Rooms(Generic[T]):
@@ -30,21 +38,21 @@ class Rooms(Generic[T]):
         self._known: OrderedDict[str, tuple[UnixMs, T]] = OrderedDict()
         self._unknown: OrderedDict[str, UnixMs] = OrderedDict()
 
-    def find(self, name: str) -> tuple[bool, T | None]:
-        """Whether the answer is remembered, and the answer."""
-        now = self._now()
+    def find(self, name: str, *, heard: bool = True) -> tuple[bool, T | None]:
+        """Whether the answer is remembered, and the answer. Without `heard` it must be younger than `DEAF_MS`."""
+        soonest = self._now() if heard else self._now() + max(0, self._ttl_ms - DEAF_MS)
         known = self._known.get(name)
-        if known is not None and now < known[0]:
+        if known is not None and soonest < known[0]:
             self._known.move_to_end(name)
             return True, known[1]
-        if now < self._unknown.get(name, 0):
+        if soonest < self._unknown.get(name, 0):
             self._unknown.move_to_end(name)
             return True, None
         return False, None
 
-    def remember(self, name: str, value: T | None) -> None:
-        """Keep an answer for its time."""
-        expiry = self._now() + self._ttl_ms
+    def remember(self, name: str, value: T | None, asked_at: UnixMs) -> None:
+        """Keep an answer for its time, which began when it was asked for."""
+        expiry = asked_at + self._ttl_ms
         self.forget(name)
         if value is None:
             _put(self._unknown, name, expiry, self._size)
@@ -75,6 +83,9 @@ class CachedKeys:
 
     def __init__(self, inner: Identities, *, ttl_ms: int, size: int, now: Callable[[], UnixMs]) -> None:
         self._inner = inner
+        self._now = now
+        self._heard: Callable[[], bool] = lambda: True
+        self._down = False
         self._keys: Rooms[Key] = Rooms(ttl_ms=ttl_ms, size=size, now=now)
         self._end_users: Rooms[EndUser] = Rooms(ttl_ms=ttl_ms, size=size, now=now)
         self._tags: Rooms[Tag] = Rooms(ttl_ms=ttl_ms, size=size, now=now)
@@ -82,37 +93,53 @@ class CachedKeys:
         #: Grows whenever anything is forgotten: what was asked before that is not remembered.
         self._forgettings = 0
 
+    def trust(self, heard: Callable[[], bool]) -> None:
+        """`heard` says whether all that others changed until a moment ago has been heard of."""
+        self._heard = heard
+
     async def find(self, digest: str) -> Key | None:
-        remembered, key = self._keys.find(digest)
+        heard = self._heard()
+        remembered, key = self._keys.find(digest, heard=heard)
         if remembered:
             return key
-        asking = self._asking.get(digest)
-        if asking is None:
-            asking = self._asking[digest] = asyncio.create_task(self._ask(digest))
-        # One caller's hang-up must not cancel the question that others wait for.
-        return await asyncio.shield(asking)
+        asking = self._question(digest)
+        if self._down and not heard:
+            # The question goes on, and tells when the store is back. Nobody needs to wait for that.
+            remembered, key = self._keys.find(digest)
+            if remembered:
+                return key
+        try:
+            # One caller's hang-up must not cancel the question that others wait for.
+            return await asyncio.shield(asking)
+        except StoreUnavailable:
+            remembered, key = self._keys.find(digest)
+            if not remembered:
+                raise
+            return key
 
     async def find_end_user(self, end_user: str) -> EndUser | None:
-        remembered, found = self._end_users.find(end_user)
-        if not remembered:
-            forgettings = self._forgettings
+        remembered, found = self._end_users.find(end_user, heard=self._heard())
+        if remembered:
+            return found
+        forgettings, asked_at = self._forgettings, self._now()
+        try:
             found = await self._inner.find_end_user(end_user)
-            if forgettings == self._forgettings:
-                self._end_users.remember(end_user, found)
+        except StoreUnavailable:
+            remembered, found = self._end_users.find(end_user)
+            if not remembered:
+                raise
+            return found
+        if forgettings == self._forgettings:
+            self._end_users.remember(end_user, found, asked_at)
         return found
 
     async def find_tags(self, names: Sequence[str]) -> tuple[Tag, ...]:
-        wanted = tuple(dict.fromkeys(names))
-        remembered = {name: self._tags.find(name) for name in wanted}
-        found = {name: tag for name, (_, tag) in remembered.items() if tag is not None}
+        wanted, heard = tuple(dict.fromkeys(names)), self._heard()
+        remembered = {name: self._tags.find(name, heard=heard) for name in wanted}
         missing = [name for name, (known, _) in remembered.items() if not known]
         if missing:
-            forgettings = self._forgettings
-            found |= {tag.name: tag for tag in await self._inner.find_tags(missing)}
-            if forgettings == self._forgettings:
-                for name in missing:
-                    self._tags.remember(name, found.get(name))
-        return tuple(found[name] for name in wanted if name in found)
+            remembered |= await self._ask_for_tags(missing)
+        return tuple(tag for name in wanted if (tag := remembered[name][1]) is not None)
 
     def forget(self, scope: Scope) -> None:
         """Who has changed: an `api_key` (its digest), `team`, `user`, `team_member`, `end_user`, `tag` or `budget`.
@@ -149,16 +176,44 @@ class CachedKeys:
             self._end_users.forget_where(lambda end_user: end_user.budget_id == scope.id)
             self._tags.forget_where(lambda tag: tag.budget_id == scope.id)
 
+    def _question(self, digest: str) -> asyncio.Task[Key | None]:
+        """The question for this key that is on its way, or a new one."""
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = self._asking[digest] = asyncio.create_task(self._ask(digest))
+            # Nobody may be left who waits for it, and a failure that nobody sees is complained of.
+            asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return asking
+
     async def _ask(self, digest: str) -> Key | None:
-        task = asyncio.current_task()
+        task, asked_at = asyncio.current_task(), self._now()
         try:
             key = await self._inner.find(digest)
+        except StoreUnavailable:
+            self._down = True
+            raise
+        else:
+            self._down = False
             if self._asking.get(digest) is task:
-                self._keys.remember(digest, key)
+                self._keys.remember(digest, key, asked_at)
             return key
         finally:
             if self._asking.get(digest) is task:
                 del self._asking[digest]
+
+    async def _ask_for_tags(self, names: Sequence[str]) -> dict[str, tuple[bool, Tag | None]]:
+        forgettings, asked_at = self._forgettings, self._now()
+        try:
+            found = {tag.name: tag for tag in await self._inner.find_tags(names)}
+        except StoreUnavailable:
+            remembered = {name: self._tags.find(name) for name in names}
+            if not all(known for known, _ in remembered.values()):
+                raise
+            return remembered
+        if forgettings == self._forgettings:
+            for name in names:
+                self._tags.remember(name, found.get(name), asked_at)
+        return {name: (True, found.get(name)) for name in names}
 
 
 def _owner(key: Key, kind: str) -> str | None:
