@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from extproc import __version__
-from extproc.cli import asking, importing, keys, owners, profile, running, showing, verifying
+from extproc.cli import asking, importing, keys, migrating, owners, profile, running, showing, verifying
 from extproc.errors import ConfigError, ExtprocError
 
 CONFIG_ERROR_CODE = 2
@@ -33,6 +33,7 @@ app.command()(running.up)
 app.command()(running.serve)
 app.command("check-config")(showing.check_config)
 app.command("verify-ledger")(verifying.verify_ledger)
+app.command()(migrating.migrate)
 app.command("import-litellm")(importing.import_litellm)
 app.command("simulate-provider", hidden=True)(running.simulate_provider)
 rendering = typer.Typer(help="Print what extproc would hand to another program.", no_args_is_help=True)

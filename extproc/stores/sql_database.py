@@ -22,7 +22,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy import URL, Connection, NullPool, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -113,6 +113,11 @@ class Database:
         with _outages():
             async with self._turn, self._engine.begin() as connection:
                 yield connection
+
+    async def revision(self) -> str:
+        """The step of `migrations/` that the tables are at."""
+        async with self.reading() as connection:
+            return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
 
     async def close(self) -> None:
         """Let go of every connection; whatever is asked afterwards is an outage."""
