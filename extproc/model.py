@@ -251,6 +251,7 @@ class Key(Allowance, frozen=True, kw_only=True):
     `team`, `user`, `membership` and `budget` are whom and what the ids name, `None` where there is no such row.
     A key that was regenerated keeps its digest: it is what limits, budgets and the ledger know it by. `revoked_at` is
     when the credential that the key was found by stops counting; `rotate_at` is when it is due to be regenerated.
+    `spend_set_to` is what somebody set `spend` to at `spend_set_at`: the window of that moment goes on from there.
     """
 
     digest: str
@@ -274,6 +275,8 @@ class Key(Allowance, frozen=True, kw_only=True):
     last_active: UnixMs | None = None
     rotate_at: UnixMs | None = None
     revoked_at: UnixMs | None = None
+    spend_set_at: UnixMs | None = None
+    spend_set_to: Nanos = 0
     team: Team | None = None
     user: User | None = None
     membership: Membership | None = None

@@ -13,6 +13,8 @@ from extproc.management import (
     errors,
     explain,
     health,
+    key_bulk,
+    key_regeneration,
     keys,
     members,
     models,
@@ -50,6 +52,9 @@ def create_app(parts: ManagementParts) -> FastAPI:
     for router in (
         keys.administration,
         keys.reading,
+        key_regeneration.administration,
+        key_bulk.administration,
+        key_bulk.reading,
         teams.administration,
         teams.reading,
         members.administration,

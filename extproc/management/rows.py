@@ -51,6 +51,9 @@ class Columns(BaseModel):
     updated_at: str
     updated_by: str | None
     last_active: str | None
+    key_rotation_at: str | None
+    last_rotation_at: str | None
+    rotation_count: int
     litellm_budget_table: BudgetRow | None = None
 
 
@@ -114,7 +117,7 @@ class KeyPageAnswer(BaseModel):
 def info(key: Key, now: UnixMs) -> dict[str, Any]:
     """The columns of `KeyInfo`."""
     further = FurtherFields.model_construct().model_dump() | key.fields
-    return further | {
+    return {"last_rotation_at": None, "rotation_count": 0, **further} | {
         "key_name": key.name,
         "key_alias": key.alias,
         "status": status(key, now),
@@ -133,6 +136,7 @@ def info(key: Key, now: UnixMs) -> dict[str, Any]:
         "updated_at": iso(key.updated_at),
         "updated_by": key.updated_by,
         "last_active": iso(key.last_active),
+        "key_rotation_at": iso(key.rotate_at),
         "litellm_budget_table": budget_row(key.budget) if key.budget else None,
     }
 

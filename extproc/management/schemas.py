@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from extproc.management.allowances import AllowanceFields
@@ -67,6 +67,12 @@ class KeyFields(FurtherFields, AllowanceFields):
     blocked: bool | None = None
 
 
+def _no_master_key(value: object) -> object:
+    if value is not None:
+        raise PydanticCustomError("value_error", "The master key is changed with: extproc rotate-master-key")
+    return None
+
+
 class GenerateKey(KeyFields):
     """`POST /key/generate`. An empty body makes a key without limits."""
 
@@ -110,6 +116,47 @@ class UpdateKey(KeyFields):
         if self.key is None and self.key_alias is None:
             raise PydanticCustomError("missing", "Either key or key_alias is required")
         return self
+
+
+class RegenerateKey(KeyFields):
+    """`POST /key/regenerate`. What is left out stays. The key keeps its `token`, its limits and what it has spent."""
+
+    model_config = ConfigDict(
+        extra="ignore", json_schema_extra={"examples": [{"key": "sk-…", "grace_period": "24h", "duration": "90d"}]}
+    )
+
+    key: Annotated[
+        AskedKey, Field(description="Which key, where the path does not say it; without one the caller's.")
+    ] = None
+    new_key: Annotated[AskedKey, Field(description="Your own key instead of a random one.")] = None
+    grace_period: Annotated[
+        Text | None, Field(description="How long the old key works beside the new one, such as 24h; else not at all.")
+    ] = None
+    new_master_key: Annotated[None, BeforeValidator(_no_master_key), Field(description="Refused.")] = None
+
+
+class ResetSpend(BaseModel):
+    """`POST /key/{key}/reset_spend`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reset_to": 0}]})
+
+    reset_to: Dollars
+
+
+class UpdateKeys(BaseModel):
+    """`POST /key/bulk_update`: each as `/key/update` takes it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": [{"key": "sk-…", "max_budget": 50.0}]}]})
+
+    keys: Annotated[list[UpdateKey], Field(min_length=1, max_length=MAX_LIST)]
+
+
+class AskedKeys(BaseModel):
+    """`POST /v2/key/info`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"keys": ["sk-…"]}]})
+
+    keys: Annotated[list[KeyOrDigest], Field(max_length=MAX_LIST)]
 
 
 class DeleteKeys(BaseModel):

@@ -54,6 +54,7 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     alias: str | None = None
     search: str | None = None
     due_at: UnixMs | None = None
+    has_alias: bool = False
 
 
 class KeyPage(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Keys in SQL. `find` answers with everyone the key belongs to, in one statement.
 
-A regenerated key keeps its row and its digest; `find` gets to it from the digest of a new credential, in that statement.
+A regenerated key keeps its row and its digest; `find` gets to it from a new credential's digest, in that statement.
 """
 
 from __future__ import annotations
@@ -218,6 +218,8 @@ def _matching(wanted: KeyFilter) -> ColumnElement[bool]:
         given.append(keys.c.team_id.in_(wanted.team_ids))
     if wanted.search is not None:
         given.append(keys.c.alias.icontains(wanted.search, autoescape=True))
+    if wanted.has_alias:
+        given.append(keys.c.alias.is_not(None))
     if wanted.due_at is not None:
         given.append(keys.c.rotate_at <= wanted.due_at)
     return and_(true(), *given)

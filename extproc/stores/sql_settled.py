@@ -85,14 +85,26 @@ async def _last_minute(
 
 
 async def _sum(connection: AsyncConnection, limit: Limit, left_out: Listed | None) -> int:
-    """Of what started in the window."""
+    """Of what started in the window; where the spend was set by hand in it, that and what started since."""
     table = _table(limit.scope)
-    started = [table.c.started_at >= limit.since] if limit.since else []
+    since, base = await _set_by_hand(connection, limit) or (limit.since, 0)
+    started = [table.c.started_at >= since] if since else []
     if limit.until is not None:
         started.append(table.c.started_at < limit.until)
     named = _named(limit.scope, table)
     statement = select(_total(table, limit.measure)).where(*named, *started, *_but(table, left_out))
-    return await connection.scalar(statement) or 0
+    return base + (await connection.scalar(statement) or 0)
+
+
+async def _set_by_hand(connection: AsyncConnection, limit: Limit) -> tuple[UnixMs, int] | None:
+    """When the spend of a window was set last, and to what."""
+    if limit.scope.kind != "api_key" or limit.measure is not Measure.SPEND:
+        return None
+    moment = keys.c.spend_set_at
+    within = [moment >= limit.since, *([moment < limit.until] if limit.until is not None else [])]
+    statement = select(moment, keys.c.spend_set_to).where(keys.c.digest == limit.scope.id, *within)
+    row = (await connection.execute(statement)).one_or_none()
+    return (row[0], row[1]) if row else None
 
 
 async def _owners_spend(connection: AsyncConnection, scope: Scope, left_out: Listed | None) -> int | None:

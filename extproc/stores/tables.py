@@ -67,6 +67,8 @@ def _key_columns() -> list[Column[object]]:
         Column("updated_by", Text),
         Column("last_active", BigInteger),
         Column("rotate_at", BigInteger),
+        Column("spend_set_at", BigInteger),
+        Column("spend_set_to", BigInteger),
     ]
     return columns
 

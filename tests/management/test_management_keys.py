@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from extproc.errors import StoreUnavailable
 from extproc.management import rows, schemas
 from extproc.model import Key
 
@@ -166,11 +167,14 @@ class TestUpdate:
 
         assert body["spend"] == 0.0
 
-    async def test_the_caches_are_told_even_if_the_store_did_not_answer(self, gateway, admin):
+    async def test_the_caches_are_told_even_if_the_store_did_not_answer(self, gateway, admin, monkeypatch):
         made = await gateway.generate()
         gateway.forgotten.clear()
-        await gateway.store.close()
 
+        async def no_answer(*_):
+            raise StoreUnavailable("database", "TimeoutError")
+
+        monkeypatch.setattr(gateway.store, "update", no_answer)
         error(await admin.post("/key/update", json={"key": made["key"], "rpm_limit": 1}), 503, type="no_db_connection")
         assert gateway.forgotten == [f"api_key {made['token']}"]
 
@@ -287,6 +291,7 @@ class TestList:
 
 def test_every_field_of_a_key_is_reachable_from_a_request_or_made_by_us():
     made = {"digest", "name", "role", "expires_at", "budget_reset_at", "created_at", "created_by", "updated_at",
-            "updated_by", "last_active", "fields", "alias", "team", "user", "membership", "budget"}  # fmt: skip
+            "updated_by", "last_active", "fields", "alias", "team", "user", "membership", "budget",
+            "rotate_at", "revoked_at", "spend_set_at", "spend_set_to"}  # fmt: skip
 
     assert set(Key.__struct_fields__) - made <= schemas.KeyFields.model_fields.keys()

@@ -143,3 +143,17 @@ async def test_unpriced_exchanges_cost_nothing(store):
 async def test_a_kind_of_scope_that_no_column_names_is_a_mistake(store):
     with pytest.raises(ValueError, match="organization"):
         await store.settled(limit("organization", Measure.SPEND, Span.WINDOW, "o"), NOW)
+
+
+async def test_a_window_goes_on_from_where_its_spend_was_set(store):
+    await store.create(Key(digest="d", name="k", spend_set_at=NOW + 1, spend_set_to=100))
+    await store.record([mine(NOW, NOW + 10), mine(NOW + 1, NOW + 10), mine(NOW - MINUTE, NOW + 1)], now=NOW)
+
+    async def sums(since: int, until: int, measure: Measure = Measure.SPEND) -> int:
+        asked = limit("api_key", measure, Span.WINDOW, since=since, until=until)
+        return sum(amount for _, amount in await store.settled(asked, NOW))
+
+    assert await sums(NOW, NOW + MINUTE) == 105
+    assert await sums(NOW - MINUTE, NOW + 1) == 10
+    assert await sums(NOW + 2, NOW + MINUTE) == 0
+    assert await sums(NOW, NOW + MINUTE, Measure.TOKENS) == 26

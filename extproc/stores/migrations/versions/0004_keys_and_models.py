@@ -13,7 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     for table in ("keys", "deleted_keys"):
-        op.add_column(table, sa.Column("rotate_at", sa.BigInteger()))
+        for name in ("rotate_at", "spend_set_at", "spend_set_to"):
+            op.add_column(table, sa.Column(name, sa.BigInteger()))
     op.create_index("ix_keys_rotate_at", "keys", ["rotate_at"])
     op.create_table(
         "key_credentials",
