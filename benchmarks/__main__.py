@@ -47,8 +47,10 @@ def _run(names: tuple[str, ...], *, quick: bool, rounds: int, seconds: float) ->
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         started = stack.enter_context(arms.started(folder, names))
         results = measure.run(started, cases, rounds=rounds, seconds=seconds, say=_say)
+        watched = [arm for arm in started if arm.redis is not None]
+        trips = [told for arm in watched for told in measure.round_trips(arm, cases, seconds)]
         resident = {arm.name: {name: resident_bytes(pid) for name, pid in arm.pids.items()} for arm in started}
-    return report.Report(report.machine(), rounds, results, resident)
+    return report.Report(report.machine(), rounds, results, resident, trips)
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,7 @@ from benchmarks import payloads
 from benchmarks.arms import PROCESSOR, Arm
 from benchmarks.load import Order, Tally
 from benchmarks.processes import ROOT, UnixConnection, module
+from benchmarks.round_trips import RoundTrips, counted
 
 #: Headers and body, both ways. Fewer mean that the processor was passed by, and the numbers would compare nothing.
 LEAST_MESSAGES = 4
@@ -95,26 +96,42 @@ def run(
             for arm in arms:
                 sample = _measure(arm, case, seconds)
                 results[arm.name, case.name].rounds.append(sample)
-                say(f"round {number}/{rounds}  {case.name:24}{arm.name:26}{_in_short(sample)}")
+                say(f"round {number}/{rounds}  {case.name:24}{arm.name:33}{_in_short(sample)}")
     return list(results.values())
 
 
+def round_trips(arm: Arm, cases: Iterable[Case], seconds: float) -> list[RoundTrips]:
+    """What the arm's Redis is asked for each exchange, the warm-up's included."""
+    assert arm.redis is not None
+    told = []
+    for case in cases:
+        with counted(arm.redis) as asked:
+            tally = _carry_out(_order(arm, case, seconds), arm.name)
+        exchanges = tally.requests + case.warm_up
+        told.append(RoundTrips(case.name, {name: count / exchanges for name, count in sorted(asked.items())}))
+    return told
+
+
 def _measure(arm: Arm, case: Case, seconds: float) -> Sample:
-    order = Order(
+    sent_before = _messages_sent(arm)
+    tally = _carry_out(_order(arm, case, seconds), arm.name)
+    messages = (_messages_sent(arm) - sent_before) / (tally.requests + case.warm_up)
+    if PROCESSOR in arm.pids and messages < LEAST_MESSAGES:
+        raise RuntimeError(f"{arm.name}: the processor was asked {messages:.1f} times for each exchange")
+    return _sample(tally, messages)
+
+
+def _order(arm: Arm, case: Case, seconds: float) -> Order:
+    authority = f"127.0.0.1:{arm.port}"
+    return Order(
         port=arm.port,
-        request=payloads.request(f"127.0.0.1:{arm.port}", arm.api_key, stream=case.stream, pace_ms=case.pace_ms),
+        request=payloads.request(authority, arm.api_key, stream=case.stream, pace_ms=case.pace_ms, more=arm.said),
         connections=case.connections,
         warm_up=case.warm_up,
         requests=case.requests,
         seconds=seconds,
         watch=arm.pids,
     )
-    sent_before = _messages_sent(arm)
-    tally = _carry_out(order, arm.name)
-    messages = (_messages_sent(arm) - sent_before) / (tally.requests + case.warm_up)
-    if PROCESSOR in arm.pids and messages < LEAST_MESSAGES:
-        raise RuntimeError(f"{arm.name}: the processor was asked {messages:.1f} times for each exchange")
-    return _sample(tally, messages)
 
 
 def _carry_out(order: Order, arm: str) -> Tally:

@@ -8,6 +8,7 @@ ask for usage, which is the common case and the dearer one for llm-extproc (it a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 MODEL = "gpt-4o"
@@ -25,8 +26,9 @@ _USAGE = {
 _SENTENCE = "The gateway reads what it must, decides once, and lets the answer of the provider pass as it comes. "
 
 
-def request(authority: str, api_key: str, *, stream: bool, pace_ms: int = 0) -> bytes:
-    """A chat completion as HTTP/1.1 bytes. `pace_ms` asks the upstream to wait that long between two chunks."""
+def request(authority: str, api_key: str, *, stream: bool, pace_ms: int = 0, more: Mapping[str, Any] = {}) -> bytes:
+    """A chat completion as HTTP/1.1 bytes. `pace_ms` asks the upstream to wait that long between two chunks; `more` are
+    further fields of the body."""
     document: dict[str, Any] = {
         "model": MODEL,
         "messages": [
@@ -35,6 +37,7 @@ def request(authority: str, api_key: str, *, stream: bool, pace_ms: int = 0) -> 
         ],
         "temperature": 0.7,
         "max_tokens": 256,
+        **more,
     }
     if stream:
         document["stream"] = True

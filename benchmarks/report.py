@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.arms import BARE, ENVOY, NOOP, OURS, PROCESSOR, UPSTREAM
+from benchmarks.arms import BARE, ENVOY, LIMITED, LIMITED_REDIS, NOOP, OURS, PROCESSOR, UPSTREAM
 from benchmarks.measure import CASES, Result, Sample
 from benchmarks.processes import envoy_path
+from benchmarks.round_trips import RoundTrips
 
 README = Path(__file__).parent / "README.md"
 _MARKED = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
@@ -25,15 +26,21 @@ _COLUMNS = (
     "CPU µs: load", "upstream", "Envoy", "processor", "messages",
 )  # fmt: skip
 _PROCESSES = ("load", UPSTREAM, ENVOY, PROCESSOR)
+#: The most processor time of an arm, in that of the no-op processor.
+_GOALS = {OURS: 1.6, LIMITED: 1.8, LIMITED_REDIS: 2.6}
+#: The most round trips to Redis on the way of an exchange.
+_MOST_ROUND_TRIPS = 2
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One run of the benchmark. `resident` is bytes of each arm's processes when the last round was over."""
+    """One run of the benchmark. `resident` is bytes of each arm's processes when the last round was over; `round_trips`
+    are those to Redis, of the arm that has one."""
 
     machine: dict[str, str]
     rounds: int
     results: list[Result]
     resident: dict[str, dict[str, int]]
+    round_trips: list[RoundTrips] = []
 
 
 def machine() -> dict[str, str]:
@@ -49,8 +56,14 @@ def machine() -> dict[str, str]:
 
 
 def markdown(report: Report) -> str:
-    """Table, goals, memory, machine."""
-    parts = (_table(report.results), _goals(report.results), _memory(report.resident), _machine(report))
+    """Table, goals, round trips, memory, machine."""
+    parts = (
+        _table(report.results),
+        _goals(report.results),
+        _round_trips(report.round_trips),
+        _memory(report.resident),
+        _machine(report),
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -86,9 +99,10 @@ def _goals(results: list[Result]) -> str:
     """The goals that can be told from these results; nothing fails where one is missed."""
     found = {(result.arm, result.case): result for result in results}
     lines = [
-        _ratio_line(f"processor CPU, {case.name}: llm-extproc ÷ no-op", ours, noop, _processor_cpu, "µs", 1.6)
+        _ratio_line(f"processor CPU, {case.name}: {_short(arm)} ÷ no-op", ours, noop, _processor_cpu, "µs", goal)
+        for arm, goal in _GOALS.items()
         for case in CASES
-        if (ours := found.get((OURS, case.name))) and (noop := found.get((NOOP, case.name)))
+        if (ours := found.get((arm, case.name))) and (noop := found.get((NOOP, case.name)))
     ]
     one = CASES[0].name
     bare, noop, ours = (found.get((arm, one)) for arm in (BARE, NOOP, OURS))
@@ -96,6 +110,20 @@ def _goals(results: list[Result]) -> str:
         added_noop, added_ours = _added(noop, bare), _added(ours, bare)
         name = f"added p50 over bare Envoy, {one}: llm-extproc ÷ no-op"
         lines.append(_ratio_line(name, added_ours, added_noop, lambda sample: sample.p50, "ms", 1.4))
+    return "\n".join(lines)
+
+
+def _short(arm: str) -> str:
+    return arm.removeprefix("Envoy + ")
+
+
+def _round_trips(found: list[RoundTrips]) -> str:
+    """What Redis is asked for each exchange: on its way, and beside it."""
+    lines = []
+    for case in found:
+        told = ", ".join(f"{name} {count:.2f}" for name, count in case.per_exchange.items())
+        goal = f"goal ≤ {_MOST_ROUND_TRIPS}"
+        lines.append(f"- round trips to Redis, {case.case}: **{case.on_the_way:.2f}** on the way ({told}; {goal})")
     return "\n".join(lines)
 
 
