@@ -35,7 +35,7 @@ check: $(VENV)/.developing ## format, lint, types, the house
 
 test: $(VENV)/.developing ## every test, with coverage of the pure floors
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
-	$(BIN)/python -m coverage report --fail-under=100 --include='extproc/policy/*,extproc/bodies/*,extproc/providers/*,extproc/pricing/*,extproc/framing/*,extproc/envoyconfig/*,extproc/events.py,extproc/holds.py,extproc/model.py,extproc/errors.py'
+	$(BIN)/python -m coverage report --fail-under=100 --include='extproc/policy/*,extproc/bodies/*,extproc/providers/*,extproc/pricing/*,extproc/framing/*,extproc/redaction/*,extproc/envoyconfig/*,extproc/events.py,extproc/holds.py,extproc/model.py,extproc/errors.py'
 
 bench: $(VENV)/.developing ## print the benchmark tables
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -8,6 +8,8 @@
     ├── MalformedBody       the client: its body cannot be understood
     ├── StoreUnavailable    the surroundings: a store did not answer in time
     ├── OutboxFull          the surroundings: no room is left to promise a receipt
+    ├── Blocked             the client, or the provider: a text has what the policy does not let through
+    ├── TextTooLong         the client, or the provider: a text is longer than what may be searched
     ├── AlreadyExists       the caller of the management API: a unique name is taken
     ├── StreamEnded         nobody: a stream was told that its budget is gone, and ends here
     └── ProtocolError       Envoy: a message that the phase does not allow
@@ -56,6 +58,23 @@ class StoreUnavailable(ExtprocError):
 
 class OutboxFull(ExtprocError):
     """The disk has no room for further receipts, so no further exchange may be admitted."""
+
+
+class Blocked(ExtprocError):
+    """A text has an `entity` that the redaction policy blocks. The value itself is nowhere in the error."""
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(f"{entity} is not allowed")
+        self.entity = entity
+
+
+class TextTooLong(ExtprocError):
+    """A text is longer than what may be searched, so it may not pass. Lengths are in characters."""
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(f"a text of {length} characters is longer than {limit}")
+        self.length = length
+        self.limit = limit
 
 
 class AlreadyExists(ExtprocError):

@@ -1,0 +1,196 @@
+"""Finds what the rules look for, in a text or in what has arrived of one.
+
+Strategy, in three steps that all take linear time:
+
+1. One pass of all patterns together (`re2.Set`) says which of them match at all: mostly none, and that is the end.
+2. Those that do are searched one by one. The match that begins first is taken; of two that begin together the longer,
+   then the one whose rule comes first. A match that overlaps the one taken makes it longer rather than lose its own
+   tail, and then everything is searched again from the end of it: a match given up must not leave half a value behind.
+3. In a stream, one more pattern matches backwards from the end: the beginnings of all patterns (see `pattern.py`).
+   Where it begins, a value may have begun. What lies before is decided for good and what lies behind waits, so that no
+   fixed delay is needed, and the decisions are those that the whole text would get.
+
+A block (a private key) is too long for a pattern. It is followed by hand, and a stream waits for its end in the same
+way, up to the recognizer's `longest`; what is there by then is taken for the block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import re2
+
+from extproc.redaction import pattern
+from extproc.redaction.recognizer import CONTEXT_CHARS, Recognizer, scored_in_context
+
+#: RE2's room for its tables, which grow only as texts need them.
+_MAX_SET_BYTES = 256 << 20
+_MAX_BEGINNINGS_BYTES = 256 << 20
+#: How many matches that begin at one place are put to a recognizer's check.
+_MAX_TRIES = 8
+
+
+class Action(StrEnum):
+    MASK = "mask"
+    HASH = "hash"
+    BLOCK = "block"
+    LOG = "log"
+    ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A recognizer, what to do about what it finds, and how sure it must be (see `Recognizer`)."""
+
+    recognizer: Recognizer
+    action: Action
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A finding: places in what was searched."""
+
+    start: int
+    end: int
+    rule: Rule
+
+
+class Scanner:
+    """The rules, compiled. Holds nothing of what it is given, so one scanner serves all exchanges."""
+
+    __slots__ = ("_beginnings", "_compiled", "_longest", "_set")
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        trees = [pattern.parse(rule.recognizer.pattern) for rule in rules]
+        self._compiled = [_Compiled(rule, pattern.render(tree)) for rule, tree in zip(rules, trees, strict=True)]
+        self._longest = max((rule.recognizer.longest for rule in rules), default=0)
+        self._set = _set_of([pattern.render(tree) for tree in trees])
+        begun = "|".join(f"(?:{pattern.beginnings(tree)})" for tree in trees)
+        self._beginnings = pattern.compiled(rf"(?:{begun})\z", _MAX_BEGINNINGS_BYTES)
+
+    def scan(self, seen: bytes, start: int, *, final: bool) -> tuple[list[Match], int]:
+        """What is found from `start` on, and the place from which on nothing is decided yet.
+
+        What lies before `start` has been decided; it is looked at for context and for the edge of a word. With `final`
+        no more text will come, and everything is decided.
+        """
+        open_from = len(seen) if final else self._open_from(seen, start)
+        found: list[Match] = []
+        candidates = self._candidates(seen, start, final)
+        while candidates:
+            match = _first(candidates)
+            if match.start >= open_from:
+                break
+            if match.end > open_from:
+                return found, match.start
+            found.append(match)
+            candidates = self._again(candidates, seen, match.end, final)
+        return found, open_from
+
+    def _open_from(self, seen: bytes, start: int) -> int:
+        match = self._beginnings.search(seen, max(start, len(seen) - self._longest))
+        return match.start() if match else len(seen)
+
+    def _candidates(self, seen: bytes, start: int, final: bool) -> list[_Candidate]:
+        """The first match of each rule that has one."""
+        matching = self._set.Match(seen[start - 1 :] if start else seen)
+        if not matching:
+            return []
+        found = (self._compiled[place].next(seen, start, final) for place in sorted(matching))
+        return [candidate for candidate in found if candidate]
+
+    def _again(self, candidates: list[_Candidate], seen: bytes, start: int, final: bool) -> list[_Candidate]:
+        """The candidates behind an accepted match: those in its way are searched for again."""
+        found = (one if one.start >= start else one.by.next(seen, start, final) for one in candidates)
+        return [candidate for candidate in found if candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    start: int
+    end: int
+    by: _Compiled
+
+
+class _Compiled:
+    """One rule, ready to search."""
+
+    __slots__ = ("_block", "_context", "_program", "_until", "rule")
+
+    def __init__(self, rule: Rule, text: str) -> None:
+        recognizer = rule.recognizer
+        self.rule = rule
+        self._program = pattern.compiled(text)
+        self._context = _words(recognizer.context) if recognizer.context else None
+        self._until = pattern.compiled(pattern.render(pattern.parse(recognizer.until))) if recognizer.until else None
+        block = recognizer.block_characters
+        self._block = re.compile(f"[{block}]*".encode("latin-1")) if block else None
+
+    def next(self, seen: bytes, start: int, final: bool) -> _Candidate | None:
+        """The first credible match from `start` on."""
+        while match := self._program.search(seen, start):
+            begin, end = match.span()
+            if self._block:
+                return _Candidate(begin, self._end_of_block(self._block, seen, begin, end, final), self)
+            if self._is_sure(seen, begin) and (accepted := self._accepted(seen, begin, end)):
+                return _Candidate(begin, accepted, self)
+            start = end if self.rule.recognizer.whole else begin + 1
+        return None
+
+    def _is_sure(self, seen: bytes, begin: int) -> bool:
+        """Whether the pattern, with the context before the match, is worth the rule's threshold."""
+        score, threshold = self.rule.recognizer.score, self.rule.threshold
+        if score >= threshold or self._context is None:
+            return score >= threshold
+        before = seen[max(0, begin - CONTEXT_CHARS) : begin]
+        return self._context.search(before) is not None and scored_in_context(score) >= threshold
+
+    def _accepted(self, seen: bytes, begin: int, end: int) -> int:
+        """Where the longest match ends that the recognizer takes for valid; 0 where there is none."""
+        recognizer = self.rule.recognizer
+        if recognizer.valid is None:
+            return end
+        for _ in range(1 if recognizer.whole else _MAX_TRIES):
+            if recognizer.valid(seen[begin:end].decode("latin-1")):
+                return end
+            shorter = self._program.match(seen, begin, end - 1)
+            if shorter is None:
+                break
+            end = shorter.end()
+        return 0
+
+    def _end_of_block(self, block: re.Pattern[bytes], seen: bytes, begin: int, end: int, final: bool) -> int:
+        """Where a block ends; beyond all that is seen where its end may still come."""
+        last = begin + self.rule.recognizer.longest
+        inside = block.match(seen, end, last)
+        run = inside.end() if inside else end
+        closing = self._until.search(seen, end, run) if self._until else None
+        if closing:
+            return int(closing.end())
+        return run if final or run < len(seen) or run == last else len(seen) + 1
+
+
+def _first(candidates: Sequence[_Candidate]) -> Match:
+    """The match to take, as long as whatever overlaps it. A rule that blocks gives its name to what it overlaps."""
+    first = min(candidates, key=lambda one: (one.start, -one.end))
+    overlapping = [one for one in candidates if one.start < first.end]
+    named = next((one for one in overlapping if one.by.rule.action is Action.BLOCK), first)
+    return Match(first.start, max(one.end for one in overlapping), named.by.rule)
+
+
+def _set_of(patterns: Sequence[str]) -> re2.Set:
+    """All patterns in one pass. Raises `InvalidPattern` where there is no room for them."""
+    found = re2.Set.SearchSet(pattern.options(_MAX_SET_BYTES))
+    for text in patterns:
+        found.Add(text.encode("latin-1"))
+    found.Compile()
+    return found
+
+
+def _words(words: Sequence[str]) -> re2._Regexp:
+    """Words of a context, from the beginning of a word, without case."""
+    return pattern.compiled("(?i)" + "|".join(rf"\b{re2.escape(word)}" for word in words))

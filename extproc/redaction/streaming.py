@@ -1,0 +1,153 @@
+"""One text, redacted as it arrives.
+
+Strategy: what is searched is the view of the text (`view.py`), what is replaced is the text under it. A stream keeps
+the text that is not decided yet, and of what it gave away the last characters of its view, the context of what follows.
+Rules that only log search by themselves, so that what is logged never hides what must be masked.
+
+However a text is cut, what `feed` and `flush` give, joined, is the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from extproc.errors import Blocked
+from extproc.redaction.placeholders import LITERAL, Placeholders
+from extproc.redaction.recognizer import CONTEXT_CHARS
+from extproc.redaction.scanner import Action, Rule, Scanner
+from extproc.redaction.view import View, unescaped
+
+
+class Span(NamedTuple):
+    """Where something was found: characters of the text as it came in; in a stream, of all that was fed."""
+
+    start: int
+    end: int
+    entity: str
+    action: Action
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found: how often, by entity and action, and where; never the values. Of a dry run: what was spared."""
+
+    counts: Counter[tuple[str, Action]] = field(default_factory=Counter)
+    spans: list[Span] = field(default_factory=list)
+
+    def add(self, span: Span) -> None:
+        self.counts[span.entity, span.action] += 1
+        self.spans.append(span)
+
+    def update(self, other: Findings) -> None:
+        """Take in what was found elsewhere; its spans keep the places of their own text."""
+        self.counts.update(other.counts)
+        self.spans.extend(other.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What comes in place of a value, in one exchange."""
+
+    vault: Placeholders
+    dry_run: bool
+    restorable: bool
+
+    def of(self, value: str, rule: Rule) -> str | None:
+        """The replacement, or `None` where the text stays. Raises `Blocked`."""
+        entity, action = rule.recognizer.entity, rule.action
+        if self.dry_run or action is Action.LOG:
+            return None
+        if action is Action.BLOCK:
+            raise Blocked(entity)
+        if action is Action.HASH:
+            return self.vault.hash(entity, value)
+        return self.vault.mask(entity, value, restorable=self.restorable)
+
+
+class StreamRedactor:
+    """Feed it a text's pieces; it gives what is decided. Raises `Blocked`, and is of no more use then.
+
+    `escaped` texts are the inside of JSON's strings, cut at no escape. `before` is the view of what stands before the
+    text and belongs to another one, `place` how many characters that was.
+    """
+
+    __slots__ = ("_escaped", "_passes", "_replacement", "findings")
+
+    def __init__(
+        self,
+        scanners: Sequence[Scanner],
+        replacement: Replacement,
+        findings: Findings | None = None,
+        *,
+        escaped: bool = False,
+        before: bytes = b"",
+        place: int = 0,
+    ) -> None:
+        self._replacement = replacement
+        self._escaped = escaped
+        self._passes = [_Pass(scanner, before, place, escaped) for scanner in scanners]
+        self.findings = Findings() if findings is None else findings
+
+    @property
+    def held(self) -> int:
+        """How many characters wait for what comes next."""
+        return max((len(one.pending) for one in self._passes), default=0)
+
+    def feed(self, text: str, *, final: bool = False) -> str:
+        """What is decided now; all of it when the piece is the `final` one."""
+        given = text
+        for number, one in enumerate(self._passes):
+            decided = "".join([self._written(*part) for part in one.read(text, final=final)])
+            given = decided if number == 0 else given
+        return given
+
+    def flush(self) -> str:
+        """The text is over: the rest of it."""
+        return self.feed("", final=True)
+
+    def seen_before(self) -> bytes:
+        """The view of the last characters given away: the context of what follows the text."""
+        return self._passes[0].kept if self._passes else b""
+
+    def _written(self, piece: str, rule: Rule | None, place: int) -> str:
+        """A decided piece as it is given away; what a rule found is counted."""
+        if rule is None:
+            return piece
+        if rule.recognizer.entity != LITERAL:
+            self.findings.add(Span(place, place + len(piece), rule.recognizer.entity, rule.action))
+        replacement = self._replacement.of(unescaped(piece) if self._escaped else piece, rule)
+        return piece if replacement is None else replacement
+
+
+class _Pass:
+    """One scanner's way through a text."""
+
+    __slots__ = ("_escaped", "_place", "_scanner", "kept", "pending")
+
+    def __init__(self, scanner: Scanner, before: bytes, place: int, escaped: bool) -> None:
+        self._scanner = scanner
+        self._escaped = escaped
+        self._place = place
+        self.kept = before
+        self.pending = ""
+
+    def read(self, text: str, *, final: bool) -> Iterator[tuple[str, Rule | None, int]]:
+        """What a piece decides, in order: pieces of text, the rule that found each, and where they began."""
+        view = View(self.pending + text, escaped=self._escaped)
+        before = len(self.kept)
+        seen = self.kept + view.seen
+        matches, open_from = self._scanner.scan(seen, before, final=final)
+        at, place = 0, self._place
+        for match in matches:
+            start, end = view.start(match.start - before), view.end(match.end - before)
+            yield view.text[at:start], None, place + at
+            yield view.text[start:end], match.rule, place + start
+            at = end
+        last = len(view.text) if final else view.start(open_from - before)
+        yield view.text[at:last], None, place + at
+        self._place += last
+        self.pending = view.text[last:]
+        self.kept = seen[max(0, open_from - CONTEXT_CHARS) : open_from]

@@ -1,0 +1,147 @@
+"""What the recognizers look at: the text as a reader sees it, one byte for each character.
+
+Strategy: people read an address also where it is written in full-width letters, or has a zero-width space inside, so a
+recognizer must, too. The text is mapped character by character. Full-width and other forms of ASCII characters (NFKC)
+become those, digits of other scripts become digits, spaces and dashes become the ASCII ones; what nobody sees (without
+width, or a mark of direction) is left out; Latin-1 stays. For whatever is left there are the 32 bytes that Latin-1 has
+no use for: 30 kinds of letters, so that words of other scripts differ, and one for all that is no letter. So patterns
+are matched over bytes, which is fast, and an offset in the view is an offset in the text, but for what was left out. As
+no character's mapping depends on its neighbours, a view can be built piece by piece.
+
+A view may see through JSON's escapes as well. Then `\\u0040` is one character of the view and six of the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+#: Bytes of the view for what Latin-1 does not have; they are control characters there, which become `OTHER`, too.
+FIRST_LETTER, LETTERS, OTHER = 0x80, 30, 0x9F
+#: For patterns: whatever letter or digit is not ASCII.
+OTHER_LETTERS = r"\x80-\x9d\xaa\xb5\xba\xc0-\xff"
+
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043\u30fc\ufe58\ufe63"
+_SPACES = frozenset({"Zs", "Zl", "Zp"})
+#: Characters without width, by category (format characters, which marks of direction are) and by name.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0").union(
+    map(chr, range(0xFE00, 0xFE10))
+)
+_KEPT = 1 << 16
+_ESCAPE = re.compile(r'\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])')
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+class _Table(dict[int, int | bytes]):
+    """Code point to byte of the view, `b""` for nothing; filled as code points are met, as far as memory is cheap."""
+
+    def __missing__(self, code: int) -> int | bytes:
+        byte = _byte(chr(code))
+        if len(self) < _KEPT:
+            self[code] = byte
+        return byte
+
+
+def _byte(character: str) -> int | bytes:
+    """How one character is seen."""
+    category = unicodedata.category(character)
+    if character in _UNSEEN or category == "Cf":
+        return b""
+    plain = _plain(character, category)
+    if plain is not None:
+        return ord(plain)
+    if category[0] in "LNM":
+        return FIRST_LETTER + ord(character.lower()[0]) % LETTERS
+    return OTHER
+
+
+def _plain(character: str, category: str) -> str | None:
+    """The character of Latin-1 that one is a form of."""
+    if character in _DASHES:
+        return "-"
+    if category in _SPACES:
+        return " "
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    form = unicodedata.normalize("NFKC", character)
+    if len(form) == 1 and form.isascii():
+        return form
+    return character if 0xA0 <= ord(character) <= 0xFF else None
+
+
+_TABLE = _Table({code: code for code in range(0x80)})
+
+
+class View:
+    """A text and how it is seen.
+
+    `seen` are the bytes to match. `starts` and `ends` are, for each of them, where its character begins and ends in
+    `text`; `None` where a byte is a character.
+    """
+
+    __slots__ = ("_ends", "_starts", "seen", "text")
+
+    def __init__(self, text: str, *, escaped: bool = False) -> None:
+        self.text = text
+        self._starts: Sequence[int] | None = None
+        self._ends: Sequence[int] = ()
+        if escaped and "\\" in text:
+            self._see_through()
+        elif text.isascii():
+            self.seen = text.encode()
+        else:
+            self.seen = see(text)
+            if len(self.seen) != len(text):
+                self._index(((character, at, at + 1) for at, character in enumerate(text)))
+
+    def start(self, at: int) -> int:
+        """Where in the text the character begins that is at this place of the view; the text's end behind the last."""
+        if self._starts is None:
+            return at
+        return self._starts[at] if at < len(self._starts) else len(self.text)
+
+    def end(self, at: int) -> int:
+        """Where in the text the character ends that is before this place of the view."""
+        return at if self._starts is None else self._ends[at - 1]
+
+    def _see_through(self) -> None:
+        self._index(_characters(self.text))
+
+    def _index(self, characters: Iterable[tuple[str, int, int]]) -> None:
+        seen, starts, ends = bytearray(), [], []
+        for character, start, end in characters:
+            byte = see(character)
+            if byte:
+                seen += byte
+                starts.append(start)
+                ends.append(end)
+        self.seen, self._starts, self._ends = bytes(seen), starts, ends
+
+
+def see(text: str) -> bytes:
+    """The view of a text, without offsets."""
+    return codecs.charmap_encode(text, "strict", _TABLE)[0]
+
+
+def unescaped(text: str) -> str:
+    """What JSON's escapes in a text stand for. What is no escape stays as it is; two halves become one character."""
+    plain = _ESCAPE.sub(lambda match: _character(match[0]), text)
+    return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def _characters(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each character that an escaped text stands for, with its place."""
+    at = 0
+    for match in _ESCAPE.finditer(text):
+        yield from ((text[place], place, place + 1) for place in range(at, match.start()))
+        at = match.end()
+        yield _character(match[0]), match.start(), at
+    yield from ((text[place], place, place + 1) for place in range(at, len(text)))
+
+
+def _character(escape: str) -> str:
+    if escape[1] == "u":
+        return chr(int(escape.removeprefix("\\u"), base=16))
+    return _ESCAPES.get(escape[1], escape[1])
