@@ -105,7 +105,8 @@ def _import(running: Fleet, url: str) -> dict[str, Any]:
 
 
 async def _use(running: Fleet, key: str) -> str:
-    body = {"model": "truth", "messages": [{"role": "user", "content": "5"}], "max_tokens": 5}
+    message = {"role": "user", "content": "answer with 5 tokens"}
+    body = {"model": "truth", "user": "imported", "messages": [message], "max_tokens": 5}
     async with httpx.AsyncClient(timeout=30) as client:
         answer = await client.post(
             f"{running.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}

@@ -75,7 +75,7 @@ class Source:
             return
         query = text(await self._without_heavy_columns(table)).execution_options(yield_per=_BATCH)
         result = await self._connection.stream(query, bound)
-        async for rows in result.mappings().partitions():
+        async for rows in result.mappings().partitions(_BATCH):
             yield [dict(row) for row in rows]
 
     async def model_aliases(self) -> Mapping[str, Any]:

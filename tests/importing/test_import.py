@@ -254,6 +254,17 @@ async def test_only_spend_since_a_day_is_read_where_one_is_given(run, litellm, o
     assert "spend rows" not in without.rows
 
 
+async def test_a_table_is_read_in_batches(run, litellm, monkeypatch):
+    monkeypatch.setattr(source, "_BATCH", 2)
+    await litellm.rows("VerificationToken", *(key_row(str(digit) * 64) for digit in range(5)))
+    told = []
+
+    imported = await run(progress=lambda kind, total, done: told.append((total, done)) if kind == "keys" else None)
+
+    assert counts(imported, "keys") == (5, 0, 0)
+    assert told == [(5, 0), (5, 2), (5, 2), (5, 1)]
+
+
 async def test_litellms_database_cannot_be_changed_by_an_import(litellm):
     async with source.opened(litellm.url) as reading:
         with pytest.raises(Exception, match=r"read-only|ReadOnly"):
