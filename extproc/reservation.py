@@ -15,7 +15,7 @@ This module awaits a store and a clock; the decisions it walks through are pure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from extproc.model import EndUser, Nanos, Tag, UnixMs, Usage
 from extproc.policy import limits, outages, refusals
 from extproc.policy.expectation import Expectations, Expected
 from extproc.policy.limits import House
+from extproc.policy.met import Meetings, Met
 from extproc.policy.outages import OnOutage
 from extproc.policy.refusals import Refusal
 
@@ -77,6 +78,7 @@ class Rules(msgspec.Struct, frozen=True):
     on_outage: OnOutage = OnOutage.REFUSE
     wait_ms: int = 300
     budget_exceeded_status: int = 422
+    meetings: Meetings = msgspec.field(default_factory=Meetings)
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -96,23 +98,24 @@ class Size(msgspec.Struct, frozen=True):
 
 
 def of(
-    rules: Rules, house: House, admitted: Admitted, end_user: EndUser | None, tags: Sequence[Tag]
+    rules: Rules, house: House, admitted: Admitted, end_user: EndUser | None, tags: tuple[Tag, ...]
 ) -> Reservation | None:
     """The reservation of an exchange, nothing asked yet; `None` for one that meets no limit."""
-    who = limits.subjects(house, admitted.key, admitted.route.deployment, end_user, tags)
-    met = limits.of(house, who, admitted.facts.model, admitted.started_at)
-    return Reservation(rules, admitted, who, met) if met else None
+    met = rules.meetings.of(
+        house, admitted.key, admitted.facts.model, admitted.route.deployment, end_user, tags, admitted.started_at
+    )
+    return Reservation(rules, admitted, met) if met.limits else None
 
 
 class Reservation:
-    """`admit`, then `follow` while it streams, then `settle`. `met` are the limits of the subjects `who`."""
+    """`admit`, then `follow` while it streams, then `settle`."""
 
-    def __init__(self, rules: Rules, admitted: Admitted, who: Sequence[limits.Subject], met: tuple[Limit, ...]) -> None:
+    def __init__(self, rules: Rules, admitted: Admitted, met: Met) -> None:
         self._rules = rules
         self._admitted = admitted
-        self._who = who
-        self._limits = met
-        sized = any(limit.measure in _SIZED for limit in met)
+        self._who = met.who
+        self._limits = met.limits
+        sized = any(limit.measure in _SIZED for limit in met.limits)
         self._size = Size(admitted.prompt.tokens() if sized else 0, admitted.facts.stream, admitted.cost)
         self._held = 0
         self._stop, self._margin = STOP_TOKENS, STOP_TOKENS + MARGIN_TOKENS
@@ -146,10 +149,13 @@ class Reservation:
         """Each limit with what is left of it for others."""
         if self._granted is None:
             return ()
-        asked = self._size.amounts(self._held)
+        held = self._size.amounts(self._held)
+        own = {Measure.TOKENS: held.tokens, Measure.SPEND: held.nanos}
         return tuple(
-            (limit, max(0, limit.maximum - level.settled - level.held - limits.asked_of(limit, asked)))
-            for limit, level in zip(self._limits, self._granted.levels, strict=True)
+            [
+                (limit, max(0, limit.maximum - level.settled - level.held - own.get(limit.measure, 1)))
+                for limit, level in zip(self._limits, self._granted.levels, strict=True)
+            ]
         )
 
     @property

@@ -101,12 +101,14 @@ def limit_headers(left: Iterable[tuple[Limit, int]], *, alone: bool) -> tuple[He
     headers: dict[bytes, bytes] = {b"x-extproc-outage": b"counters"} if alone else {}
     least: dict[Measure, tuple[int, int]] = {}
     for limit, remaining in left:
-        if limit.measure is Measure.SPEND or not limit.enforced:
+        measure, maximum = limit.measure, limit.maximum
+        if measure is Measure.SPEND or not limit.enforced:
             continue
-        for word, amount in (("limit", limit.maximum), ("remaining", remaining)):
-            headers[f"x-ratelimit-{limit.scope.kind}-{word}-{limit.measure}".encode()] = str(amount).encode()
-        if limit.span is Span.ROLLING:
-            least[limit.measure] = min(least.get(limit.measure, (remaining, limit.maximum)), (remaining, limit.maximum))
+        name_of_limit, name_of_remaining = _rate_names(limit.scope.kind, measure)
+        headers[name_of_limit] = b"%d" % maximum
+        headers[name_of_remaining] = b"%d" % remaining
+        if limit.span is Span.ROLLING and (measure not in least or (remaining, maximum) < least[measure]):
+            least[measure] = remaining, maximum
     for measure, (remaining, maximum) in least.items():
         for word, value in (("limit", maximum), ("remaining", remaining), ("reset", f"{ROLLING_MS // 1000}s")):
             headers[f"x-ratelimit-{word}-{measure}".encode()] = str(value).encode()
@@ -116,6 +118,12 @@ def limit_headers(left: Iterable[tuple[Limit, int]], *, alone: bool) -> tuple[He
 def refusal_headers(call_id: str) -> tuple[Header, ...]:
     """What a refused client is told beside the body."""
     return ((b"content-type", b"application/json"), (b"x-litellm-call-id", call_id.encode()))
+
+
+@lru_cache(KEPT)
+def _rate_names(kind: str, measure: Measure) -> tuple[bytes, bytes]:
+    """LiteLLM's names for a limit and what is left of it."""
+    return f"x-ratelimit-{kind}-limit-{measure}".encode(), f"x-ratelimit-{kind}-remaining-{measure}".encode()
 
 
 @lru_cache(KEPT)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from extproc import holds
 from extproc.holds import Amounts, Answer, Ask, Booking, Full, Granted, Level, Limit, Orphan, Scope, Span, Unseeded
@@ -89,7 +90,7 @@ class RedisCounters:
 
     async def reserve(self, ask: Ask, now: UnixMs | None = None) -> Answer:
         amounts = ask.amounts
-        asked = _packed((ask.event_id, now, amounts.tokens, amounts.nanos, *_counted(ask.limits)))
+        asked = _packed((ask.event_id, now, amounts.tokens, amounts.nanos, *_told(ask.limits)))
         reply = await self._scripts.run(self._reserve, asked, ask.draft)
         return _room(reply) if reply[0] in {_GRANTED, _FULL} else Unseeded(tuple(reply[1]))
 
@@ -109,7 +110,7 @@ class RedisCounters:
 
     async def renew(self, asks: Sequence[Ask], now: UnixMs | None = None) -> None:
         for batch in _batches(asks):
-            told = [(ask.event_id, ask.amounts.tokens, ask.amounts.nanos, *_counted(ask.limits)) for ask in batch]
+            told = [(ask.event_id, ask.amounts.tokens, ask.amounts.nanos, *_told(ask.limits)) for ask in batch]
             await self._scripts.run(self._renew, _packed((now, told)), *(ask.draft for ask in batch))
 
     async def begin_seed(self, limit: Limit, token: str, now: UnixMs | None = None) -> frozenset[str] | None:
@@ -141,6 +142,13 @@ class RedisCounters:
         reply = await self._scripts.run(self._levels, _packed((now, found)))
         levels = [level if level.held >= 0 else None for level in _levels(reply)]
         return [levels[position - 1] for position, _, _ in met]
+
+
+@functools.lru_cache(maxsize=1_000)
+def _told(limits: tuple[Limit, ...]) -> tuple[Raw, Raw]:
+    """`_counted` as the scripts read it. Remembered, for the same limits are met again and again."""
+    found, met = _counted(limits)
+    return Raw(_packed(found)), Raw(_packed(met))
 
 
 def _counted(limits: Iterable[Limit]) -> tuple[list[_Counter], list[_Limit]]:

@@ -197,8 +197,9 @@ class Exchange:
 
     def hold(self, tokens: int, nanos: int) -> None:
         """Hold so much more."""
+        shares = (0, tokens, 0, nanos)
         for tally in self.tallies:
-            tally.held += (0, tokens, 0, nanos)[tally.place]
+            tally.held += shares[tally.place]
         self.amounts = Amounts(self.amounts.tokens + tokens, self.amounts.nanos + nanos)
 
     def hold_at_least(self, amounts: Amounts) -> None:
@@ -215,11 +216,11 @@ class Exchange:
     def settle(self, used: Amounts, now: UnixMs) -> None:
         """Give back what is held, count what was used."""
         self._release()
-        shares = (0, used.tokens, 0, used.nanos)
+        shares = (None, used.tokens, None, used.nanos)
         for position, tally in enumerate(self.tallies):
             tally.touched = now
-            if tally.place in {_TOKENS, _SPEND}:
-                tally.settle(shares[tally.place], now)
+            if (share := shares[tally.place]) is not None:
+                tally.settle(share, now)
                 self.seeds[position] = tally.seed
         self.settled, self.amounts, self.moment = True, used, now
         self.deadline = now + BOOKING_MS
@@ -250,8 +251,9 @@ class Exchange:
             tally.unseed()
 
     def _release(self) -> None:
+        shares = (0, self.amounts.tokens, 1, self.amounts.nanos)
         for tally in self.tallies:
-            tally.held -= (0, self.amounts.tokens, 1, self.amounts.nanos)[tally.place]
+            tally.held -= shares[tally.place]
 
     @staticmethod
     def _recent(moment: UnixMs, now: UnixMs) -> bool:
