@@ -19,7 +19,8 @@ from extproc.bodies import request
 from extproc.errors import SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
-from extproc.policy import access, credentials, hygiene, refusals
+from extproc.policy import access, credentials, end_users, hygiene, refusals
+from extproc.policy.failures import Failures
 from extproc.policy.limits import House
 from extproc.policy.refusals import Refusal
 from extproc.policy.routing import Route, Routes
@@ -31,8 +32,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What every exchange of this process shares; an immutable snapshot, so that a reload swaps all of it at once.
 
     `credential` gives the provider's header, `None` for a provider without one, and raises `SecretUnavailable`.
-    `event_id` makes an id of a moment. `house` are the limits that do not hang on a key; `rules` is how limits are
-    reserved, `None` where nothing is limited.
+    `event_id` makes an id of a moment. `failures` remembers who could not prove who they are. `house` are the limits
+    that do not hang on a key; `rules` is how limits are reserved, `None` where nothing is limited. `end_user_headers`
+    say for whom a request is made, the first one first; no `mapped_headers` go to a provider.
     """
 
     keys: Identities
@@ -46,8 +48,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     block_unpriced_models: bool
     max_response_bytes: int
     log_requester_ip: bool
+    failures: Failures = msgspec.field(default_factory=Failures)
     house: House = House()
     rules: Rules | None = None
+    previous_digests: tuple[str, ...] = ()
+    end_user_headers: tuple[bytes, ...] = ()
+    mapped_headers: tuple[bytes, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -75,15 +81,35 @@ async def whose(surroundings: Surroundings, event: RequestHeaders, now: UnixMs) 
     """Everything that can be told from a request's headers."""
     credential = credentials.read(event.headers)
     if isinstance(credential, Refusal):
-        return Verdict(None, credential)
-    if credentials.is_master(credential, surroundings.master_digest):
-        key: Key | None = credentials.MASTER_KEY
-    else:
-        try:
-            key = await surroundings.keys.find(credential.digest)
-        except StoreUnavailable:
-            return Verdict(None, refusals.STORE_UNAVAILABLE)
-    return Verdict(key, _check_headers(surroundings, key, event, now))
+        return _failed(surroundings, event, now, Verdict(None, credential))
+    administrator = credentials.administrator(credential, surroundings.master_digest, surroundings.previous_digests)
+    if administrator is not None:
+        return Verdict(administrator, _check_headers(surroundings, administrator, event, now))
+    if wait := surroundings.failures.wait(_address(event), credential.digest, now):
+        return _failed(surroundings, event, now, Verdict(None, refusals.too_many_failures(wait)))
+    try:
+        key = await surroundings.keys.find(credential.digest)
+    except StoreUnavailable:
+        return Verdict(None, refusals.STORE_UNAVAILABLE)
+    verdict = Verdict(key, _check_headers(surroundings, key, event, now))
+    if key is None or (verdict.refusal is not None and verdict.refusal.status == refusals.NO_CREDENTIAL.status):
+        return _failed(surroundings, event, now, verdict, credential.digest)
+    surroundings.failures.found(credential.digest)
+    return verdict
+
+
+def _failed(
+    surroundings: Surroundings, event: RequestHeaders, now: UnixMs, verdict: Verdict, digest: str = ""
+) -> Verdict:
+    """Remember a failed authentication; the verdict stays as it is."""
+    assert verdict.refusal is not None
+    prefix = credentials.prefix(event.headers) if verdict.key is None else ""
+    surroundings.failures.failed(_address(event), verdict.refusal.reason, now, prefix=prefix, digest=digest)
+    return verdict
+
+
+def _address(event: RequestHeaders) -> str:
+    return event.attributes.get("source.address", "")
 
 
 async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refusal:
@@ -116,7 +142,7 @@ def _check_headers(surroundings: Surroundings, key: Key | None, event: RequestHe
         return refusals.OUTBOX_FULL
     if event.end_of_stream:
         return refusals.EMPTY_BODY
-    return hygiene.check_headers(event.headers)
+    return hygiene.check_headers(event.headers) or end_users.check(event.headers, surroundings.end_user_headers)
 
 
 def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | None] | Refusal:
@@ -154,6 +180,6 @@ async def _reserve(surroundings: Surroundings, admitted: Admitted) -> Reservatio
 
 
 async def _made_for(surroundings: Surroundings, admitted: Admitted) -> tuple[EndUser | None, tuple[Tag, ...]]:
-    keys, end_user = surroundings.keys, admitted.facts.end_user
+    keys, end_user = surroundings.keys, admitted.end_user
     found = await keys.find_end_user(end_user) if end_user is not None else None
     return found, await keys.find_tags(admitted.tags) if admitted.tags else ()

@@ -20,15 +20,16 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from extproc import opening, server
 from extproc.admission import Surroundings
 from extproc.events import Header
 from extproc.management import ManagementParts, create_app
+from extproc.master_keys import MasterKeys
 from extproc.model import Deployment, Outcome, UnixMs
 from extproc.opening import Counting
-from extproc.policy import credentials
 from extproc.policy.expectation import Expectations
 from extproc.policy.outages import OnOutage
 from extproc.policy.routing import Routes
@@ -38,6 +39,7 @@ from extproc.providers import registry
 from extproc.reservation import Rules
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
+from extproc.stored_models import EncryptionKeys, StoredModels
 from extproc.stores import leftovers, outbox
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
@@ -97,8 +99,12 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         if worker == 0:
             told = "Segments of all outboxes here with receipts that cannot be read."
             metrics.watch("extproc_outbox_set_aside", told, lambda: outbox.set_aside(outboxes))
-        master_digest = credentials.digest(master_key.get_secret_value())
+        master = MasterKeys(settings, master_key)
+        models = StoredModels(settings, store.models, EncryptionKeys(settings).ring)
+        await models.reload()
         for work in (
+            master.follow_until_cancelled(),
+            models.follow_until_cancelled(),
             recorder.ship_until_cancelled(),
             counting.reservations.renew_until_cancelled(),
             counting.reservations.sweep_until_cancelled(recorder),
@@ -106,13 +112,18 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             *([leftovers.ship(outboxes, layout.workers, recorder_of)] if worker == 0 else []),
         ):
             await stack.enter_async_context(_running(work, stop))
-        parts = _parts(settings, store, counting, master_digest, metrics)
+        failures = opening.failures(settings, metrics.authentication_failed)
+        parts = _parts(settings, store, counting, models, metrics)
+        parts = msgspec.structs.replace(parts, failures=failures)
         if layout.workers > 1:
             everybody = WorkersMetrics(worker, layout.management_sockets, metrics.render)
             parts = msgspec.structs.replace(parts, all_metrics=everybody.render)
-        await stack.enter_async_context(_management(parts, layout.management_sockets[worker]))
-        surroundings = _surroundings(settings, keys, recorder, counting, master_digest)
-        processor = server.Processor(surroundings, _reporter(metrics, settings, counting))
+        management = create_app(parts)
+        surroundings = _surroundings(settings, keys, recorder, counting)
+        surroundings = msgspec.structs.replace(surroundings, failures=failures)
+        processor = server.Processor(surroundings, _reporter(metrics, models, counting))
+        _follow(processor, management, settings, master, models)
+        await stack.enter_async_context(_management(management, layout.management_sockets[worker]))
         metrics.watch("extproc_exchanges_in_flight", "Exchanges in flight.", lambda: processor.in_flight)
         await stack.enter_async_context(_processor(processor, settings, layout, worker))
         # What is there now stays: without it a full collection is short, with it no exchange could go on for 0.1 s.
@@ -123,9 +134,33 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         logger.info("draining", extra={"in_flight": processor.in_flight})
 
 
+def _follow(
+    processor: server.Processor, management: FastAPI, settings: Settings, master: MasterKeys, models: StoredModels
+) -> None:
+    """Let the data path and the management API have the models and the master keys of now, whenever they change."""
+
+    def serve_models() -> None:
+        processor.surroundings = msgspec.structs.replace(
+            processor.surroundings,
+            routes=Routes(models.deployments),
+            price=Prices(models.deployments).price,
+            house=msgspec.structs.replace(opening.house(settings), deployments=models.rates),
+        )
+
+    def accept_keys() -> None:
+        digests: dict[str, Any] = {"master_digest": master.current, "previous_digests": master.previous}
+        processor.surroundings = msgspec.structs.replace(processor.surroundings, **digests)
+        management.state.parts = msgspec.structs.replace(management.state.parts, **digests)
+
+    models.changed, master.changed = serve_models, accept_keys
+    serve_models()
+    accept_keys()
+
+
 def _parts(
-    settings: Settings, store: SqlStore, counting: Counting, master_digest: str, metrics: Metrics
+    settings: Settings, store: SqlStore, counting: Counting, models: StoredModels, metrics: Metrics
 ) -> ManagementParts:
+    """Without the master keys, which change while this process serves: see `_follow`."""
     health: dict[str, Health] = {"database": store}
     if counting.health is not None:
         health["counters"] = counting.health
@@ -136,7 +171,10 @@ def _parts(
         explanations=counting.explanations,
         health=health,
         settings=settings,
-        master_digest=master_digest,
+        master_digest="",
+        keyring=models.keyring,
+        deployments=lambda: models.deployments,
+        reload_models=models.reload,
         now=now,
         metrics=metrics.render,
         forget=counting.forget,
@@ -144,21 +182,22 @@ def _parts(
     )
 
 
-def _surroundings(
-    settings: Settings, keys: CachedKeys, recorder: Recorder, counting: Counting, master_digest: str
-) -> Surroundings:
+def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, counting: Counting) -> Surroundings:
+    """Without the models and the master keys, which change while this process serves: see `_follow`."""
     return Surroundings(
         keys=keys,
         receipts=recorder,
-        routes=Routes(settings.deployments),
-        master_digest=master_digest,
+        routes=Routes(()),
+        master_digest="",
         credential=_credentials_of(SecretResolver()),
-        price=Prices(settings.deployments).price,
+        price=Prices().price,
         now=now,
         event_id=event_id,
         block_unpriced_models=settings.block_unpriced_models,
         max_response_bytes=settings.max_response_bytes,
         log_requester_ip=settings.log_requester_ip,
+        end_user_headers=tuple(name.encode() for name in settings.end_user_headers),
+        mapped_headers=tuple(name.encode() for name in settings.mapped_headers),
         house=opening.house(settings),
         rules=Rules(
             reservations=counting.reservations,
@@ -182,13 +221,12 @@ def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header |
     return credential
 
 
-def _reporter(metrics: Metrics, settings: Settings, counting: Counting) -> Callable[[Outcome, int], None]:
+def _reporter(metrics: Metrics, models: StoredModels, counting: Counting) -> Callable[[Outcome, int], None]:
     """Counts, logs and keeps outcomes, under the configured name of the model that served them."""
-    names = {deployment.id: deployment.model_name for deployment in settings.deployments}
     keeping: set[asyncio.Task[None]] = set()
 
     def report(outcome: Outcome, busy_nanoseconds: int) -> None:
-        name = names.get(outcome.receipt.model_id, "") if outcome.receipt else ""
+        name = models.name_of(outcome.receipt.model_id) if outcome.receipt else ""
         metrics.observe(outcome, busy_nanoseconds, name)
         log_exchange(outcome, busy_nanoseconds)
         if len(keeping) < MOST_KEPT_AT_ONCE and (explained := _explained(outcome)) is not None:
@@ -228,10 +266,10 @@ async def _processor(
 
 
 @contextlib.asynccontextmanager
-async def _management(parts: ManagementParts, path: str) -> AsyncIterator[None]:
+async def _management(application: FastAPI, path: str) -> AsyncIterator[None]:
     listening = _listen(path)
     config = uvicorn.Config(
-        create_app(parts), log_config=None, access_log=False, server_header=False, lifespan="off", loop="none"
+        application, log_config=None, access_log=False, server_header=False, lifespan="off", loop="none"
     )
     running = _QuietServer(config)
     serving = asyncio.create_task(running.serve(sockets=[listening]))

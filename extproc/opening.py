@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from extproc.errors import ConfigError, SecretUnavailable
 from extproc.holds import Scope
 from extproc.model import SecretRef, UnixMs
 from extproc.policy import limits
+from extproc.policy.failures import Failures, Pace
 from extproc.policy.limits import House
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
@@ -30,6 +32,8 @@ from extproc.stores.explanations import Explanations, MemoryExplanations, RedisE
 from extproc.stores.guarded_counters import Guard, GuardedCounters
 from extproc.stores.reservations import Reservations
 from extproc.stores.sql import SqlStore
+
+logger = logging.getLogger(__name__)
 
 NAMESPACE = "extproc"
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -58,6 +62,17 @@ def house(settings: Settings) -> House:
         apply_user_budget_to_team_keys=settings.apply_user_budget_to_team_keys,
         dry_run=frozenset(settings.dry_run),
     )
+
+
+def failures(settings: Settings, count: Callable[[str], None]) -> Failures:
+    """Who could not prove who they are. `count` hears each reason; a source that is slowed down is logged, once."""
+    pace = Pace(settings.failed_login_attempts, settings.failed_login_window_ms, settings.failed_login_block_ms)
+
+    def blocked(source: str) -> None:
+        shown = {"source": source} if settings.log_requester_ip else {}
+        logger.warning("unknown_keys_slowed_down", extra={**shown, "seconds": pace.block_ms // 1_000})
+
+    return Failures(pace, count=count, blocked=blocked)
 
 
 async def database(settings: Settings, layout: Layout) -> SqlStore:

@@ -7,6 +7,7 @@ from fastapi.security import HTTPBearer
 
 from extproc import __version__
 from extproc.management import (
+    attempts,
     budgets,
     customers,
     documentation,
@@ -17,6 +18,7 @@ from extproc.management import (
     key_regeneration,
     keys,
     members,
+    model_admin,
     models,
     spend,
     tags,
@@ -66,6 +68,9 @@ def create_app(parts: ManagementParts) -> FastAPI:
         spend.administration,
         spend.reading,
         explain.reading,
+        attempts.administration,
+        model_admin.administration,
+        model_admin.reading,
         models.router,
         health.reading,
     ):

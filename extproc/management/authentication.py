@@ -19,6 +19,7 @@ from extproc.management.errors import Refused, admin_only
 from extproc.management.parts import parts_of
 from extproc.model import Key, Role
 from extproc.policy import access, credentials, refusals
+from extproc.policy.failures import TOO_MANY, UNKNOWN
 from extproc.policy.refusals import Refusal
 
 #: For a client to send its body, and then for the endpoint to answer.
@@ -27,17 +28,34 @@ _SECONDS = 30.0
 
 async def authenticate(request: Request) -> Key:
     """The caller's key, `MASTER_KEY` for the administrator. Raises `Refused`."""
-    parts = parts_of(request)
+    parts, now = parts_of(request), parts_of(request).now()
     credential = credentials.read(request.headers.raw)
     if isinstance(credential, Refusal):
-        raise Refused(credential)
-    if credentials.is_master(credential, parts.master_digest):
-        return credentials.MASTER_KEY
+        raise _failed(request, credential)
+    if administrator := credentials.administrator(credential, parts.master_digest, parts.previous_digests):
+        return administrator
+    if wait := parts.failures.wait(_address(request), credential.digest, now):
+        raise _failed(request, refusals.too_many_failures(wait))
     key = await parts.keys.find(credential.digest)
-    refusal = access.check_key(key, parts.now()) if key else refusals.UNKNOWN_KEY
+    refusal = access.check_key(key, now) if key else refusals.UNKNOWN_KEY
     if key is None or refusal is not None:
-        raise Refused(refusal or refusals.UNKNOWN_KEY)
+        raise _failed(request, refusal or refusals.UNKNOWN_KEY, credential.digest)
+    parts.failures.found(credential.digest)
     return key
+
+
+def _failed(request: Request, refusal: Refusal, digest: str = "") -> Refused:
+    """Remember a failed authentication."""
+    parts, prefix = parts_of(request), ""
+    if refusal.reason in {UNKNOWN, TOO_MANY}:
+        prefix = credentials.prefix(request.headers.raw)
+    parts.failures.failed(_address(request), refusal.reason, parts.now(), prefix=prefix, digest=digest)
+    return Refused(refusal)
+
+
+def _address(request: Request) -> str:
+    """Of whom Envoy is connected with: it adds them at the end, whatever the client wrote before."""
+    return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
 
 
 def is_admin(caller: Key) -> bool:

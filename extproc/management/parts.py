@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from fastapi import Depends, Request
 
+from extproc.encryption import Keyring
 from extproc.holds import Scope
-from extproc.model import UnixMs
+from extproc.model import Deployment, UnixMs
+from extproc.policy.failures import Failures
 from extproc.settings.model import Settings
 from extproc.stores.contract import Entities, Health, KeyAdmin, Ledger
 from extproc.stores.explanations import Explanations, MemoryExplanations
@@ -32,13 +34,24 @@ async def no_counters(_: Scope) -> None:
     """Where nothing is counted, nobody is told."""
 
 
+def no_keyring() -> Keyring | None:
+    """Where no encryption key is configured, no secret is stored."""
+    return None
+
+
+async def nothing_to_reload() -> None:
+    """Where nobody is served, nothing has to follow."""
+
+
 class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     """`master_digest` is the digest of the master key; `metrics` gives this process's Prometheus text, and
     `all_metrics` that of all workers, where there are several.
 
     `health` names what must answer for the gateway to be ready; `database` is the one LiteLLM's clients know.
     `forget` tells every cache who has changed (see `CachedKeys.forget`), `unseed` the counters of whom the ledger or
-    the limits have changed; that may raise `StoreUnavailable`.
+    the limits have changed; that may raise `StoreUnavailable`. `failures` remembers who could not prove who they are.
+    `previous_digests` are those of master keys that are on their way out. `keyring` gives what seals stored secrets (it
+    may raise `SecretUnavailable`), `deployments` those that are served now; `reload_models` reads stored ones again.
     """
 
     keys: KeyAdmin
@@ -52,9 +65,19 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     forget: Callable[[Scope], None]
     all_metrics: Callable[[], Awaitable[bytes]] | None = None
     unseed: Callable[[Scope], Awaitable[None]] = no_counters
+    failures: Failures = msgspec.field(default_factory=Failures)
+    previous_digests: tuple[str, ...] = ()
+    keyring: Callable[[], Keyring | None] = no_keyring
+    deployments: Callable[[], tuple[Deployment, ...]] | None = None
+    reload_models: Callable[[], Awaitable[None]] = nothing_to_reload
     explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)
     new_key: Callable[[], str] = generate_key
     new_id: Callable[[], str] = generate_id
+
+    @property
+    def serving(self) -> tuple[Deployment, ...]:
+        """The deployments of now, those that are stored too."""
+        return self.settings.deployments if self.deployments is None else self.deployments()
 
     @property
     def zone(self) -> ZoneInfo:

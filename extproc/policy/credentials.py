@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -37,6 +37,8 @@ MAX_KEY_LENGTH = 512
 
 #: Whoever holds the master key is the administrator, for whom no row exists in any store.
 MASTER_KEY = Key(digest=MASTER_KEY_DIGEST, name=MASTER_KEY_DIGEST, role=Role.PROXY_ADMIN, user_id="default_user_id")
+#: The same administrator, by a master key that is on its way out: logs and records tell who still uses it.
+PREVIOUS_MASTER_KEY = msgspec.structs.replace(MASTER_KEY, alias="previous master key")
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +57,15 @@ def masked(api_key: str) -> str:
     return f"sk-...{api_key[-4:]}" if len(api_key) >= 16 else "sk-..."
 
 
+def prefix(headers: Iterable[Header]) -> str:
+    """The first 7 characters of the one key that is sent, to tell wrong keys from another; `sk-...` for a short one, of
+    which that would be too much, and nothing of what is no key: it may be another service's credential."""
+    values = [value.rpartition(b" ")[2] for name, value in headers if name in CREDENTIAL_HEADERS]
+    if len(values) != 1 or not values[0].startswith(b"sk-"):
+        return ""
+    return values[0][:7].decode("ascii", "replace") if len(values[0]) >= 24 else "sk-..."
+
+
 def read(headers: Iterable[Header]) -> Credential | Refusal:
     """The one credential among lower-case raw headers, or why there is none."""
     found = [(name, value) for name, value in headers if name in CREDENTIAL_HEADERS]
@@ -63,6 +74,14 @@ def read(headers: Iterable[Header]) -> Credential | Refusal:
     if len(found) > 1:
         return refusals.AMBIGUOUS_CREDENTIAL
     return _parse(*found[0])
+
+
+def administrator(credential: Credential, master_digest: str, previous_digests: Sequence[str] = ()) -> Key | None:
+    """The administrator, if this is the master key or one of the previous ones; all are compared, in constant time."""
+    previous = [hmac.compare_digest(credential.digest, digest) for digest in previous_digests]
+    if is_master(credential, master_digest):
+        return MASTER_KEY
+    return PREVIOUS_MASTER_KEY if any(previous) else None
 
 
 def is_master(credential: Credential, master_digest: str) -> bool:

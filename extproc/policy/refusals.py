@@ -132,6 +132,16 @@ NOT_PROCESSED = Refusal(
 )
 
 
+def too_many_failures(wait_ms: int) -> Refusal:
+    """An unknown key of an address that showed too many of them. Ours: the store is not asked."""
+    message = (
+        "Authentication Error, too many invalid API keys came from this address. A valid key that is in use is not "
+        "affected; check the key, and retry later."
+    )
+    headers = ((b"retry-after", str(-(-wait_ms // 1_000)).encode()),)
+    return Refusal(429, "auth_error", message, "key", "too_many_failures", headers)
+
+
 def not_a_virtual_key(masked: str) -> Refusal:
     """A credential that does not start with `sk-`; `masked` shows at most its first and last four characters."""
     return _auth(f"LiteLLM Virtual Key expected. Received={masked}, expected to start with 'sk-'.", "not_a_virtual_key")
@@ -177,6 +187,12 @@ def unknown_model(model: str, path: str) -> Refusal:
 def malformed_body(message: str, param: str | None, status: int) -> Refusal:
     """A body that cannot be understood; `message` says where."""
     return Refusal(status, "invalid_request_error", message, param, "malformed_body")
+
+
+def malformed_header(name: str) -> Refusal:
+    """A header that must be there once, and be a text that is not too long."""
+    message = f"Invalid header {name!r}: send it once, as a text of at most 1024 bytes."
+    return Refusal(400, "invalid_request_error", message, name, "malformed_header")
 
 
 #: LiteLLM's sentences for a spent budget, by whose it is. `{spent}` and `{most}` are dollars.

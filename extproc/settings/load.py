@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.model import Deployment
-from extproc.settings import document, limits
+from extproc.settings import document, limits, user_headers
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
@@ -46,12 +46,18 @@ _CLOSE = 0.8
 #: Settings that are secrets, or references to what may not stand in a file; resolved late.
 _SECRETS = (
     ("general_settings", "master_key"),
+    ("general_settings", "encryption_key"),
     ("general_settings", "database_url"),
     ("router_settings", "redis_url"),
     ("router_settings", "redis_host"),
     ("router_settings", "redis_port"),
     ("router_settings", "redis_password"),
     ("extproc_settings", "database_listen_url"),
+)
+
+_SECRET_LISTS = (
+    ("general_settings", "previous_master_keys"),
+    ("general_settings", "previous_encryption_keys"),
 )
 
 
@@ -96,12 +102,18 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     listed = sorted(undeclared(file), key=lambda entry: found.keys[entry[0]])
     unsupported = [_not_supported(found, place, kind) for place, kind in listed]
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
-    told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file)}
+    told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file), **user_headers.of(file)}
+    unsupported += user_headers.unsupported(file, found)
+    for section, name in _SECRET_LISTS:
+        with mistakes:
+            texts = getattr(getattr(file, section), name) or ()
+            places = ((section, name, index) for index in range(len(texts)))
+            told[name] = tuple(map(rows.required_secret, texts, places))
     for section, name in _SECRETS:
         with mistakes:
             text = getattr(getattr(file, section), name)
             told[name] = rows.secret(None if text is None else str(text), (section, name))
-    for line in limits.mistakes(file, found):
+    for line in (*limits.mistakes(file, found), *user_headers.mistakes(file, found)):
         with mistakes:
             raise ConfigError(line)
     mistakes.tell()
@@ -113,6 +125,7 @@ def _switches(file: Configuration) -> dict[str, Any]:
     return {
         "block_unpriced_models": general.block_unpriced_models or litellm.block_requests_for_models_without_pricing,
         "require_auth_for_metrics_endpoint": litellm.require_auth_for_metrics_endpoint,
+        "store_model_in_db": general.store_model_in_db,
         "log_requester_ip": not general.disable_requester_ip_address_logging,
     }
 
@@ -122,6 +135,9 @@ def _sizes(file: Configuration) -> dict[str, Any]:
     general, own = file.general_settings, file.extproc_settings
     told = {
         "key_cache_ttl_ms": _scaled(general.user_api_key_cache_ttl, 1000),
+        "failed_login_attempts": general.max_failed_login_attempts_per_source,
+        "failed_login_window_ms": _scaled(general.failed_login_window_seconds, 1000),
+        "failed_login_block_ms": _scaled(general.failed_login_block_seconds, 1000),
         "database_pool_size": general.database_connection_pool_limit,
         "key_cache_size": general.user_api_key_cache_max_size,
         "max_request_bytes": _scaled(general.max_request_size_mb, MEBIBYTE),

@@ -13,16 +13,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration decides.
 
     Sizes are bytes, times milliseconds. `master_key` is `None` where the configuration names none: the composition
-    root then takes the generated one. `database_url` of `None` is the embedded database; `database_pool_size` of `None`
-    leaves it to the URL; `database_listen_url` leads to the same database without a pooler between, `None` where
-    `database_url` does. `everybody`, `model_rates` (by model name) and `per_deployment` are the limits
-    that do not hang on a key; `dry_run` names limits that refuse nobody. `counter_lease_ms` is how long a worker that
-    is not heard of is believed to be alive. `unsupported` lists settings without an
+    root then takes the generated one. `encryption_key` seals what is stored, the previous ones only open it.
+    `database_url` of `None` is the embedded database; `database_pool_size` of `None` leaves it to the URL;
+    `database_listen_url` leads to the same database without a pooler between, `None` where `database_url` does.
+    `everybody`, `model_rates` (by model name) and `per_deployment` are the limits that do not hang on a key; `dry_run`
+    names limits that refuse nobody. `counter_lease_ms` is how long a worker that is not heard of is believed to be
+    alive. `unsupported` lists settings without an
     effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
 
     deployments: tuple[Deployment, ...] = ()
     master_key: SecretRef | None = None
+    previous_master_keys: tuple[SecretRef, ...] = ()
+    encryption_key: SecretRef | None = None
+    previous_encryption_keys: tuple[SecretRef, ...] = ()
+    store_model_in_db: bool = True
     database_url: SecretRef | None = None
     database_pool_size: int | None = None
     database_listen_url: SecretRef | None = None
@@ -36,10 +41,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_deadline_ms: int = 2_000
     stream_idle_timeout_ms: int = 600_000
     log_requester_ip: bool = True
+    failed_login_attempts: int = 10
+    failed_login_window_ms: int = 60_000
+    failed_login_block_ms: int = 300_000
     everybody: Allowance = Allowance()
     model_rates: dict[str, Allowance] = {}
     per_deployment: Allowance = Allowance()
     apply_user_budget_to_team_keys: bool = False
+    end_user_headers: tuple[str, ...] = ()
+    mapped_headers: tuple[str, ...] = ()
     timezone: str = "UTC"
     budget_exceeded_status: int = 422
     budget_wait_ms: int = 300

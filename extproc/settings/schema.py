@@ -98,10 +98,21 @@ class Model(Checked):
     model_info: Section[ModelInfo] = ModelInfo()
 
 
+class UserHeader(Checked):
+    """An entry of `user_header_mappings`: whom a header names."""
+
+    header_name: Text
+    litellm_user_role: Literal["customer", "internal_user"]
+
+
 class GeneralSettings(Checked):
     """`general_settings`. Cache times are seconds, sizes megabytes of 2**20 bytes."""
 
     master_key: Secret | None = None
+    previous_master_keys: list[Secret] | None = None
+    encryption_key: Secret | None = None
+    previous_encryption_keys: list[Secret] | None = None
+    store_model_in_db: bool = True
     database_url: Secret | None = None
     database_connection_pool_limit: Annotated[int, Field(ge=1, le=1_000)] | None = None
     block_unpriced_models: bool = False
@@ -113,6 +124,10 @@ class GeneralSettings(Checked):
     max_parallel_requests: Whole | None = None
     global_max_parallel_requests: Whole | None = None
     apply_user_budget_to_team_keys: bool = False
+    user_header_mappings: UserHeader | list[UserHeader] | None = None
+    max_failed_login_attempts_per_source: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    failed_login_window_seconds: Annotated[Seconds, Field(gt=0)] | None = None
+    failed_login_block_seconds: Annotated[Seconds, Field(gt=0)] | None = None
 
 
 class LitellmSettings(Checked):

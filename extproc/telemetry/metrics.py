@@ -81,11 +81,14 @@ class Metrics:
         )
         self._unpriced = _Counted("extproc_unpriced", "Exchanges without a known price.", "model", "provider")
         self._estimated = _Counted("extproc_estimated", "Exchanges whose usage was estimated.", "model", "cut")
+        self._failed = _Counted(
+            "extproc_authentication_failures", "Callers who could not prove who they are, by reason.", "reason"
+        )
         self._added = _Observed("extproc_added_seconds", "Time spent in this process per exchange.", _SECONDS)
         self._duration = _Observed("extproc_exchange_seconds", "Duration of an exchange.", _LONG_SECONDS)
         for collector in (
             self._requests, self._refusals, self._over, self._outage, self._tokens, self._spend, self._unpriced,
-            self._estimated, self._added, self._duration,
+            self._estimated, self._failed, self._added, self._duration,
         ):  # fmt: skip
             self.registry.register(collector)
         self._store_up = Gauge("extproc_store_up", "1 where the store answers.", ("store",), registry=self.registry)
@@ -105,6 +108,10 @@ class Metrics:
         self._duration.observe((outcome.ended_at - outcome.started_at) / 1000)
         if outcome.receipt is not None:
             self._observe_receipt(outcome.receipt, model_name)
+
+    def authentication_failed(self, reason: str) -> None:
+        """Count a caller who could not prove who they are, on either way in."""
+        self._failed.add(1, reason)
 
     def store_up(self, store: str, up: bool) -> None:
         """Set the 0/1 gauge of a store."""

@@ -32,7 +32,16 @@ ANY_KEY = {
 }
 #: What every valid key may ask about what is its own; refused where it has none.
 OWNERS = {"/team/info", "/user/info", "/extproc/explain"}
-READS = {"/key/list", "/spend/keys", "/user/list", "/customer/info", "/customer/list", "/budget/list", "/tag/list"}
+READS = {
+    "/extproc/authentication-failures",
+    "/key/list",
+    "/spend/keys",
+    "/user/list",
+    "/customer/info",
+    "/customer/list",
+    "/budget/list",
+    "/tag/list",
+}
 ALIASES = {"/end_user/info", "/end_user/list", "/team/member/add"}
 WRITES = {
     *(f"/key/{verb}" for verb in ("generate", "update", "delete", "block", "unblock")),
