@@ -20,13 +20,14 @@ Price = Callable[[Deployment, str, str, Usage, UnixMs], Nanos | None]
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Who asks, as the request's headers say it. `tags` are those of a header."""
+    """Who asks, as the request's headers say it. `tags` are those of a header, and so is `end_user`."""
 
     call_id: str
     path: str
     requester_ip: str
     user_agent: str
     tags: tuple[str, ...]
+    end_user: str | None = None
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -46,6 +47,11 @@ class Admitted(msgspec.Struct, frozen=True):
     def tags(self) -> tuple[str, ...]:
         """All tags of the request, the header's first."""
         return (*self.client.tags, *self.facts.tags)
+
+    @property
+    def end_user(self) -> str | None:
+        """For whom the request is made: the header says it, else the body."""
+        return self.client.end_user or self.facts.end_user
 
     def cost(self, usage: Usage, answered: str = "") -> Nanos | None:
         """The spend of a usage, `None` where no price is known. `answered` is the model that the provider named."""
@@ -98,7 +104,7 @@ class Admitted(msgspec.Struct, frozen=True):
             user_id=key.user_id,
             team_id=key.team_id,
             organization_id=key.organization_id,
-            end_user=self.facts.end_user,
+            end_user=self.end_user,
             requester_ip=client.requester_ip,
             user_agent=client.user_agent,
             tags=self.tags,

@@ -44,7 +44,7 @@ from extproc.events import (
     ResponseTrailers,
 )
 from extproc.model import Key, Nanos, Outcome, Receipt, UnixMs, Usage
-from extproc.policy import hygiene, refusals
+from extproc.policy import end_users, hygiene, refusals
 from extproc.policy.refusals import Refusal
 from extproc.providers import registry
 from extproc.providers.api import Api, RequestFacts
@@ -160,7 +160,11 @@ class Exchange:
         route = self._admitted.route
         forwarded = body.forward(route.provider_model, ask_usage=_knows_stream_options(route.deployment.provider))
         set_headers, removed = hygiene.upstream_headers(
-            self._headers, credential, route.deployment.upstream.name, len(forwarded)
+            self._headers,
+            credential,
+            route.deployment.upstream.name,
+            len(forwarded),
+            self._surroundings.mapped_headers,
         )
         self.phase = Phase.FORWARDED
         return Proceed(set_headers, removed, forwarded, reroute=True)
@@ -314,6 +318,7 @@ class Exchange:
             requester_ip=address.rpartition(":")[0],
             user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256],
             tags=hygiene.tags(headers.get(b"x-litellm-tags", b"")),
+            end_user=end_users.named(event.headers, self._surroundings.end_user_headers),
         )
 
 

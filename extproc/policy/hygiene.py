@@ -56,15 +56,20 @@ def tags(value: bytes) -> tuple[str, ...]:
 
 
 def upstream_headers(
-    seen: Iterable[Header], credential: Header | None, upstream: str, body_length: int
+    seen: Iterable[Header],
+    credential: Header | None,
+    upstream: str,
+    body_length: int,
+    mapped: tuple[bytes, ...] = (),
 ) -> tuple[tuple[Header, ...], tuple[bytes, ...]]:
     """What to set and what to remove on the way to the provider.
 
-    `credential` is the provider's header, `None` for a provider without one; `upstream` is what selects the route.
+    `credential` is the provider's header, `None` for a provider without one; `upstream` is what selects the route;
+    `mapped` are headers that say who the client's user is.
     """
     own = credential[0] if credential else b""
     ours = [name for name, _ in seen if name[:1] == b"x" and name.startswith(_OURS)]
-    removed = _removed_upstream(own, frozenset(ours)) if ours else _removed_upstream(own)
+    removed = _removed_upstream(own, frozenset(ours), mapped) if ours else _removed_upstream(own, mapped=mapped)
     set_headers = (
         (b"x-extproc-upstream", upstream.encode()),
         (b"content-type", b"application/json"),
@@ -127,9 +132,11 @@ def _rate_names(kind: str, measure: Measure) -> tuple[bytes, bytes]:
 
 
 @lru_cache(KEPT)
-def _removed_upstream(own: bytes, ours: frozenset[bytes] = frozenset()) -> tuple[bytes, ...]:
+def _removed_upstream(
+    own: bytes, ours: frozenset[bytes] = frozenset(), mapped: tuple[bytes, ...] = ()
+) -> tuple[bytes, ...]:
     """`ours` are names that the client sent; `own` is the header that the provider's credential is in."""
-    return tuple(sorted({*CREDENTIAL_HEADERS, *_ALWAYS_REMOVED, *ours} - {own}))
+    return tuple(sorted({*CREDENTIAL_HEADERS, *_ALWAYS_REMOVED, *ours, *mapped} - {own}))
 
 
 @lru_cache(KEPT)

@@ -22,7 +22,7 @@ from extproc.settings import document, limits, user_headers
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
-from extproc.settings.schema import Configuration, fields_of, undeclared
+from extproc.settings.schema import MANY, ONE, Configuration, fields_of, undeclared
 
 #: Pydantic's words for what people get wrong, in ours.
 _SENTENCES = {
@@ -87,7 +87,7 @@ def _validated(found: Document) -> Configuration:
 
 
 def _told(found: Document, mistake: ErrorDetails) -> str:
-    place: Place = mistake["loc"]
+    place: Place = tuple(step for step in mistake["loc"] if step not in {ONE, MANY})
     sentence = _SENTENCES.get(mistake["type"], "{name}: " + mistake["msg"].replace("{", "{{").replace("}", "}}"))
     told = sentence.format(name=_dotted(place), **mistake.get("ctx", {}))
     if mistake["type"] == "missing":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 #: US dollars. Above a dollar a token it is surely the price of a million tokens, and would be billed a million times.
 MAX_DOLLARS_PER_TOKEN = 1
@@ -105,6 +105,14 @@ class UserHeader(Checked):
     litellm_user_role: Literal["customer", "internal_user"]
 
 
+#: What pydantic puts into the path of a mistake where one thing or a list may stand; nothing of the file.
+ONE, MANY = "<one>", "<many>"
+UserHeaders = Annotated[
+    Annotated[UserHeader, Tag(ONE)] | Annotated[list[UserHeader], Tag(MANY)],
+    Discriminator(lambda value: MANY if isinstance(value, list) else ONE),
+]
+
+
 class GeneralSettings(Checked):
     """`general_settings`. Cache times are seconds, sizes megabytes of 2**20 bytes."""
 
@@ -124,7 +132,7 @@ class GeneralSettings(Checked):
     max_parallel_requests: Whole | None = None
     global_max_parallel_requests: Whole | None = None
     apply_user_budget_to_team_keys: bool = False
-    user_header_mappings: UserHeader | list[UserHeader] | None = None
+    user_header_mappings: UserHeaders | None = None
     max_failed_login_attempts_per_source: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     failed_login_window_seconds: Annotated[Seconds, Field(gt=0)] | None = None
     failed_login_block_seconds: Annotated[Seconds, Field(gt=0)] | None = None
