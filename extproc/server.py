@@ -28,16 +28,19 @@ MESSAGE_OVERHEAD_BYTES = 1024 * 1024
 
 
 class Processor:
-    """Envoy's external processor. `report` takes each outcome with the nanoseconds that this process added to it."""
+    """Envoy's external processor. `report` takes each outcome with the nanoseconds that this process added to it.
+
+    `surroundings` may be replaced at any time: exchanges keep those that they began with.
+    """
 
     def __init__(self, surroundings: Surroundings, report: Callable[[Outcome, int], None]) -> None:
-        self._surroundings = surroundings
+        self.surroundings = surroundings
         self._report = report
         self.in_flight = 0
 
     async def process(self, _: object, context: Any) -> None:
         """Serve one ext_proc stream: one exchange."""
-        exchange = Exchange(self._surroundings)
+        exchange = Exchange(self.surroundings)
         busy = [0]
         self.in_flight += 1
         try:

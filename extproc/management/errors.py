@@ -85,6 +85,7 @@ _TAKEN = {
     ),
     "name": (400, "bad_request_error", "name", "Tag {} already exists"),
     "budget_id": (400, "bad_request_error", "budget_id", "Budget id = {} already exists."),
+    "model_id": (400, "bad_request_error", "model_info.id", "Model id = {} already exists."),
     "member": (400, "team_member_already_in_team", "member", "User {} is already in this team."),
 }
 #: What is looked for, its type of error where it is not there, the field that names it, and the sentence.
@@ -93,6 +94,7 @@ _MISSING = {
     "user": ("not_found_error", "user_id", "User {} not found"),
     "end_user": ("not_found", "user_id", "End User Id={} does not exist in db"),
     "tag": ("not_found_error", "name", "Tag {} not found"),
+    "model": ("not_found_error", "id", "Model with id={} not found among those that are stored"),
 }
 
 

@@ -71,9 +71,7 @@ async def readiness(request: Request, parts: Parts) -> Response:
 async def deployments(parts: Parts, caller: Caller) -> Any:
     """Where a deployment leads is shown to the administrator only."""
     shown = [
-        _endpoint(deployment, caller)
-        for deployment in parts.settings.deployments
-        if allows_model(caller, deployment.model_name)
+        _endpoint(deployment, caller) for deployment in parts.serving if allows_model(caller, deployment.model_name)
     ]
     return {"healthy_endpoints": shown, "healthy_count": len(shown)}
 

@@ -38,7 +38,7 @@ def new_key(
     if metadata:
         changes["metadata"] = {**changes.get("metadata", {}), **metadata}
     key = Key(
-        digest=usable_digest(raw, parts.master_digest),
+        digest=usable_digest(parts, raw),
         name=credentials.masked(raw),
         created_at=parts.now(),
         created_by=caller.user_id,
@@ -119,14 +119,14 @@ def digest_of(asked: str) -> str:
     return credentials.digest(asked) if is_raw(asked) else asked
 
 
-def usable_digest(raw: str, master_digest: str, param: str = "key") -> str:
-    """The digest of a key that clients will be able to send, and that is not the master key."""
+def usable_digest(parts: ManagementParts, raw: str, param: str = "key") -> str:
+    """The digest of a key that clients will be able to send, and that is no master key."""
     if not is_raw(raw):
         raise bad_request("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.", param)
     if len(raw) < 16 or not all("!" <= character <= "~" for character in raw):
         raise bad_request("Invalid key format. A key has 16 or more characters, all of them visible ASCII.", param)
     digest = credentials.digest(raw)
-    if digest == master_digest:
+    if digest in {parts.master_digest, *parts.previous_digests}:
         raise Refused(MASTER_KEY_TAKEN)
     return digest
 

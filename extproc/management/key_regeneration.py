@@ -82,7 +82,7 @@ async def reset_spend(parts: Parts, caller: Caller, key: KeyOrDigest, wanted: sc
 async def _regenerate(parts: ManagementParts, caller: Key, asked: str, wanted: schemas.RegenerateKey) -> dict[str, Any]:
     key = await key_changes.named(parts, asked)
     now, raw = parts.now(), wanted.new_key or parts.new_key()
-    digest = key_changes.usable_digest(raw, parts.master_digest, "new_key")
+    digest = key_changes.usable_digest(parts, raw, "new_key")
     revoke_at = key_changes.ends(wanted.grace_period, "grace_period", now) if wanted.grace_period else now
     changes = _changes(parts, wanted, key)
     stamped = {**changes, "name": credentials.masked(raw), "updated_at": now, "updated_by": caller.user_id}

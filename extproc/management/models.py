@@ -49,7 +49,7 @@ class ModelList(BaseModel):
 @router.get("/models", response_model=ModelList, include_in_schema=False)
 async def list_models(parts: Parts, caller: Caller, return_wildcard_routes: Annotated[bool, Query()] = False) -> Any:
     """In the order of the configuration."""
-    shown = _models(parts.settings.deployments, caller)
+    shown = _models(parts.serving, caller)
     return {"data": [model for model in shown if return_wildcard_routes or "*" not in model["id"]]}
 
 
@@ -57,7 +57,7 @@ async def list_models(parts: Parts, caller: Caller, return_wildcard_routes: Anno
 @router.get("/models/{model:path}", response_model=Model, include_in_schema=False)
 async def show_model(parts: Parts, caller: Caller, model: Annotated[str, Path(max_length=256)]) -> Any:
     """Also a model that only a wildcard serves."""
-    route = Routes(parts.settings.deployments).choose(model, "") if allows_model(caller, model) else None
+    route = Routes(parts.serving).choose(model, "") if allows_model(caller, model) else None
     if route is None:
         raise Refused(unknown_model(model))
     return _model(model, route.deployment)

@@ -72,13 +72,15 @@ class Rows:
 
     def secret(self, text: str | None, place: Place) -> SecretRef | None:
         """The reference that a field holds. Raises `ConfigError` for one that can never be resolved."""
-        if text is None:
-            return None
+        return None if text is None else self.required_secret(text, place)
+
+    def required_secret(self, text: str, place: Place) -> SecretRef:
+        """The same, of a field that is there."""
         reference = secrets.parse_reference(text, self._folder)
         if not secrets.is_supported(reference):
             self._refuse(place, f"{reference.scheme}/… is not supported yet: write os.environ/NAME or file/PATH")
         if reason := secrets.mistake(reference):
-            self._refuse(place, f"{place[-1]} {reason}")
+            self._refuse(place, f"{_named(place)} {reason}")
         return reference
 
     def _check_name(self, name: str, place: Place) -> None:
@@ -185,6 +187,11 @@ def _prices(row: Model) -> PriceOverride | None:
 
 def _first(one: Decimal | None, other: Decimal | None) -> Decimal | None:
     return other if one is None else one
+
+
+def _named(place: Place) -> str:
+    """The setting's own name; an entry of a list is called by the list's."""
+    return str(place[-1] if isinstance(place[-1], str) else place[-2])
 
 
 def _is_host(host: str) -> bool:

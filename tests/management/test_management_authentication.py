@@ -24,6 +24,9 @@ ANY_KEY = {
     "/key/health",
     "/team/list",
     "/spend/logs",
+    "/model/info",
+    "/v1/model/info",
+    "/v2/model/info",
     "/v1/models",
     "/models",
     "/v1/models/gpt-4o",
@@ -47,6 +50,7 @@ WRITES = {
     *(f"/key/{verb}" for verb in ("generate", "update", "delete", "block", "unblock")),
     *("/key/regenerate", "/key/gpt-4o/regenerate", "/key/gpt-4o/reset_spend", "/key/bulk_update", "/v2/key/info"),
     "/key/service-account/generate",
+    *("/model/new", "/model/update", "/model/delete"),
     *(f"/team/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
     *(f"/team/member_{verb}" for verb in ("add", "update", "delete")),
     *(f"/user/{verb}" for verb in ("new", "update", "delete")),
@@ -59,6 +63,8 @@ WRITES = {
     *(f"/tag/{verb}" for verb in ("new", "update", "info", "delete")),
     "/team/member/add",
 }
+
+PATCHED = {"/model/gpt-4o/update"}
 
 REFUSED = {
     "": ("auth_error", "Authentication Error, No api key passed in."),
@@ -76,7 +82,8 @@ REFUSED = {
 
 
 def request(client, path: str, **kwargs):
-    return client.request("POST" if path in {*WRITES, "/key/health"} else "GET", path, **kwargs)
+    method = "POST" if path in {*WRITES, "/key/health"} else "GET"
+    return client.request("PATCH" if path in PATCHED else method, path, **kwargs)
 
 
 @pytest.mark.parametrize("path", sorted(PUBLIC))
@@ -90,7 +97,7 @@ async def test_every_other_path_refuses_who_has_no_valid_key(gateway, authorizat
     kind, message = REFUSED[authorization]
     async with gateway.caller(None) as nobody:
         headers = {"authorization": authorization} if authorization else {}
-        for path in sorted(ANY_KEY | OWNERS | READS | ALIASES | WRITES):
+        for path in sorted(ANY_KEY | OWNERS | READS | ALIASES | WRITES | PATCHED):
             response = await request(nobody, path, headers=headers)
 
             assert response.status_code == 401, path
@@ -100,13 +107,13 @@ async def test_every_other_path_refuses_who_has_no_valid_key(gateway, authorizat
 async def test_a_virtual_key_changes_nothing_and_lists_nothing(gateway):
     made = await gateway.generate(user_id="u", team_id="t")
     async with gateway.caller(made["key"]) as owner:
-        for path in sorted(READS | ALIASES | WRITES):
+        for path in sorted(READS | ALIASES | WRITES | PATCHED):
             response = await request(owner, path)
 
             assert (response.status_code, response.json()["error"]["type"]) == (401, "auth_error"), path
             assert response.json()["error"]["message"].startswith(
                 "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route="
-                + path.replace("gpt-4o", "{key}")
+                + path.replace("/key/gpt-4o", "/key/{key}").replace("/model/gpt-4o", "/model/{model_id}")
             )
 
 
@@ -186,4 +193,4 @@ async def test_a_body_that_never_ends_is_given_up(gateway, monkeypatch):
 async def test_every_path_of_the_documentation_is_in_the_tables_above(gateway):
     documented = {re.sub(r"\{.*\}", "gpt-4o", path) for path in gateway.app.openapi()["paths"]}
 
-    assert documented <= PUBLIC | ANY_KEY | OWNERS | READS | WRITES
+    assert documented <= PUBLIC | ANY_KEY | OWNERS | READS | WRITES | PATCHED

@@ -1,0 +1,90 @@
+"""Rows of `model_list` that do not stand in the file: the same shape, the same checks, without a place to name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import SecretStr, ValidationError
+
+from extproc.encryption import Keyring
+from extproc.errors import ConfigError, SecretUnavailable
+from extproc.model import Deployment, SecretRef, StoredModel, Upstream
+from extproc.settings.deployments import Rows
+from extproc.settings.document import Document
+from extproc.settings.model import Settings
+from extproc.settings.schema import Model, ModelInfo, Parameters, fields_of, plain
+
+_FILE = "model"
+_NOWHERE = f"{_FILE}:1:1: "
+#: May be references; a file of the gateway's own machine is none of a caller's business.
+_MAYBE_REFERENCES = ("api_key", "api_base", "base_url")
+
+
+def checked(
+    model_name: object, parameters: dict[str, Any], info: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`litellm_params` and `model_info` as they may be kept: `litellm_params` with its known fields only, for any other
+    may be a secret. Raises `ConfigError`."""
+    known = {name: value for name, value in parameters.items() if name in fields_of(Parameters) and value is not None}
+    for name in _MAYBE_REFERENCES:
+        if str(known.get(name, "")).startswith("file/"):
+            raise ConfigError(f"litellm_params.{name} cannot name a file")
+    row = _row(model_name, known, info)
+    return plain(row.litellm_params.model_dump(exclude_unset=True)), plain({**_given(row.model_info)})
+
+
+def deployment_of(model: StoredModel, settings: Settings) -> Deployment:
+    """The deployment of a stored model, without the credential that is sealed. Raises `ConfigError`."""
+    row = _row(model.model_name, model.parameters, model.info)
+    try:
+        found = Rows(Document(_FILE, None, {}, {}), Path("/")).deployment(row, ())
+    except (ConfigError, SecretUnavailable) as error:
+        raise ConfigError(str(error).removeprefix(_NOWHERE)) from None
+    upstream = _configured(found.upstream, settings)
+    return msgspec.structs.replace(found, id=model.id, upstream=upstream)
+
+
+def place(model_id: str) -> str:
+    """What the envelope of a stored model's credential is bound to."""
+    return f"models/{model_id}/credential"
+
+
+def opened(model: StoredModel, settings: Settings, keyring: Callable[[], Keyring | None]) -> Deployment:
+    """The deployment of a stored model with its credential. Raises `ConfigError`, and `SecretUnavailable` for a
+    credential that cannot be opened."""
+    deployment = deployment_of(model, settings)
+    if model.credential is None:
+        return deployment
+    ring = keyring()
+    if ring is None:
+        raise SecretUnavailable(f"{place(model.id)} is encrypted, and no encryption_key is configured")
+    secret = SecretStr(ring.open(model.credential, place(model.id)))
+    return msgspec.structs.replace(deployment, credential=SecretRef("literal", "", secret))
+
+
+def _configured(wanted: Upstream, settings: Settings) -> Upstream:
+    """The upstream of the configuration that is the same place, whatever its name."""
+    for upstream in settings.upstreams:
+        if msgspec.structs.replace(upstream, name=wanted.name) == wanted:
+            return upstream
+    told = f"{wanted.scheme}://{wanted.host}:{wanted.port}{wanted.base_path}"
+    raise ConfigError(
+        f"{told} is not among the addresses that Envoy was configured with. A stored model can only lead where a "
+        "configured one leads: add one with this api_base to model_list in the configuration, and start again."
+    )
+
+
+def _row(model_name: object, parameters: dict[str, Any], info: dict[str, Any]) -> Model:
+    try:
+        return Model.model_validate({"model_name": model_name, "litellm_params": parameters, "model_info": info})
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_input=False)
+    told = ("{}: {}".format(".".join(map(str, mistake["loc"])), mistake["msg"]) for mistake in mistakes[:5])
+    raise ConfigError("; ".join(told))
+
+
+def _given(info: ModelInfo) -> dict[str, Any]:
+    return info.model_dump(exclude_unset=True)
