@@ -27,8 +27,8 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 @pytest.fixture(scope="session")
 async def gateway(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
-    """The shared one: it meets nothing worse than bad requests and bad responses."""
-    async with running_gateway(nursery, upstream, max_response_bytes=4 * MEBIBYTE) as found:
+    """The shared one: it meets nothing worse than bad requests and bad responses, all from one address."""
+    async with running_gateway(nursery, upstream, max_response_bytes=4 * MEBIBYTE, failed_login_attempts=0) as found:
         await found.start_server()
         yield found
 

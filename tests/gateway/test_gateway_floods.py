@@ -25,7 +25,7 @@ CACHED_KEYS = 200
 
 @pytest.fixture(scope="module")
 async def flooded(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
-    async with running_gateway(nursery, upstream, key_cache_size=CACHED_KEYS) as found:
+    async with running_gateway(nursery, upstream, key_cache_size=CACHED_KEYS, failed_login_attempts=0) as found:
         await found.start_server()
         yield found
 
