@@ -72,7 +72,7 @@ def processor_filter(settings: Settings) -> hcm.HttpFilter:
         # rest of the response's body.
         allow_mode_override=True,
         allowed_override_modes=[mode, _mode(_Body.NONE)],
-        mutation_rules=_mutation_rules(),
+        mutation_rules=_mutation_rules(settings.mapped_headers),
         forward_rules=ext_proc.HeaderForwardingRules(
             disallowed_headers=matcher.ListStringMatcher(patterns=[exactly(name) for name in HIDDEN])
         ),
@@ -118,7 +118,9 @@ def _service() -> core.GrpcService:
     )
 
 
-def _mutation_rules() -> mutation_rules.HeaderMutationRules:
+def _mutation_rules(mapped: Iterable[str]) -> mutation_rules.HeaderMutationRules:
+    """`mapped` are headers that the processor takes out because the configuration says so."""
+    expression = mutable_expression((*MUTABLE, *mapped))
     return mutation_rules.HeaderMutationRules(
-        disallow_all=True, allow_expression=pattern(mutable_expression()), disallow_is_error=True
+        disallow_all=True, allow_expression=pattern(expression), disallow_is_error=True
     )

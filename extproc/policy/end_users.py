@@ -24,11 +24,12 @@ _TAKEN = CREDENTIAL_HEADERS | {
     b"date", b"expect", b"forwarded", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     b"user-agent", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-litellm-tags", b"x-request-id",
 }  # fmt: skip
+_TAKEN_PREFIXES = ("x-extproc-", "x-envoy-")
 
 
 def may_be_mapped(name: str) -> bool:
     """Whether a header of this (lower-case) name may say who the end user is."""
-    return _TOKEN.fullmatch(name) is not None and name.encode() not in _TAKEN and not name.startswith("x-extproc-")
+    return _TOKEN.fullmatch(name) is not None and name.encode() not in _TAKEN and not name.startswith(_TAKEN_PREFIXES)
 
 
 def named(headers: Iterable[Header], mapped: tuple[bytes, ...]) -> str | None:

@@ -89,6 +89,16 @@ def test_every_header_that_hygiene_sets_or_removes_upstream_is_mutable():
     assert allowed(CREDENTIAL_HEADERS)
 
 
+def test_headers_that_name_users_are_mutable_where_they_are_mapped():
+    rendered = processor_filter.processor_filter(Settings(mapped_headers=("x-user-id",))).to_dict(casing=Casing.SNAKE)
+    mutable = re.compile(rendered["typed_config"]["mutation_rules"]["allow_expression"]["regex"])
+
+    assert mutable.fullmatch("x-user-id")
+    assert mutable.fullmatch("authorization")
+    assert not mutable.fullmatch("x-user-name")
+    assert not MUTABLE.fullmatch("x-user-id")
+
+
 def test_every_header_that_hygiene_sets_or_removes_downstream_is_mutable():
     upstream = Upstream("u", "https", "h", 443, "")
     deployment = Deployment("i", "m", "openai", "m", upstream, "b")
