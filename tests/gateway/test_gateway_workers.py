@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import httpx
 import openai
 import pytest
 from gateway.running_fleet import (
@@ -111,28 +113,78 @@ async def test_three_hundred_tokens_a_minute_are_ten_calls_of_thirty(fleet, upst
     assert sum(row["total_tokens"] for row in await fleet.rows(key)) == 300
 
 
-async def test_a_retry_after_that_is_obeyed_succeeds(fleet, quick):
-    """The minute's requests were made 58 seconds ago, as the ledger says: a full minute need not be waited for."""
-    key = await fleet.new_key(rpm_limit=5)
+class Rush:
+    """Thirty-two callers at once of one key. Each that is refused waits as long as it is told, and asks once more."""
+
+    CALLERS = 32
+
+    def __init__(self, fleet: Fleet, model: str, key: str, **body: Any) -> None:
+        self._fleet = fleet
+        self._key = key
+        self._body = {"model": model, "messages": HELLO, **body}
+        self.first: list[httpx.Response] = []
+        self.retries: list[httpx.Response] = []
+
+    async def call(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(CHAT, json=self._body)
+        self.first.append(answer)
+        if answer.status_code == 429:
+            wait = int(answer.headers["retry-after"])
+            assert 1 <= wait <= 7
+            await asyncio.sleep(wait)
+            self.retries.append(await client.post(CHAT, json=self._body))
+
+    async def go(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The statuses of the first requests and of the retries."""
+        async with self._fleet.client(self._key) as client:
+            await asyncio.gather(*(self.call(client) for _ in range(self.CALLERS)))
+        return statuses(self.first), statuses(self.retries)
+
+
+async def test_of_32_callers_whoever_obeys_retry_after_passes_as_far_as_the_limit_holds(fleet, upstream, quick):
+    """The minute's first requests were made 55 seconds ago, as the ledger says: a full one need not be waited for."""
+    output = 30 - prompt_tokens()
+    thirty = played(upstream, "thirty at once", says(WORDS, usage=usage(output)))
+    roomy, tight = await fleet.new_key(rpm_limit=32), await fleet.new_key(rpm_limit=22)
+    tokens = await fleet.new_key(tpm_limit=32 * 30)
     store = await SqlStore.open(fleet.database)
     now = time.time_ns() // 1_000_000
-    await store.record([past_request(key, number, now - 58_000) for number in range(5)], now=now)
+    history = [(roomy, 22, 1), (tight, 12, 1), (tokens, 22, 30)]
+    earlier = [past_request(key, number, now - 55_000, used) for key, count, used in history for number in range(count)]
+    await store.record(earlier, now=now)
     await store.close()
 
-    (refused,) = await fleet.at_once(key, 1, model=quick)
-    wait = int(refused.headers["retry-after"])
-    assert (refused.status_code, 1 <= wait <= 3) == (429, True)
-    await asyncio.sleep(wait)
+    found = await asyncio.gather(
+        Rush(fleet, quick, roomy).go(),
+        Rush(fleet, quick, tight).go(),
+        Rush(fleet, thirty, tokens, max_tokens=output).go(),
+    )
 
-    assert statuses(await fleet.at_once(key, 5, model=quick)) == {200: 5}
-    assert statuses(await fleet.at_once(key, 3, model=quick)) == {429: 3}
+    assert [*found] == [
+        ({200: 10, 429: 22}, {200: 22}),
+        ({200: 10, 429: 22}, {200: 12, 429: 10}),
+        ({200: 10, 429: 22}, {200: 22}),
+    ]
 
 
-def past_request(key: str, number: int, moment: int) -> Receipt:
+async def test_of_32_callers_in_parallel_whoever_obeys_retry_after_passes_when_places_are_free(fleet, upstream):
+    key = await fleet.new_key(max_parallel_requests=22)
+    gate = Gate()
+    rush = Rush(fleet, played(upstream, "slow at first", gate), key, stream=True)
+    rushing = asyncio.create_task(rush.go())
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while statuses(rush.first).get(429) != 10:
+            await asyncio.sleep(0.01)
+    gate.open.set()
+
+    assert await rushing == ({200: 22, 429: 10}, {200: 10})
+
+
+def past_request(key: str, number: int, moment: int, tokens: int) -> Receipt:
     return Receipt(
         event_id=f"{digest(key)}-{number}", call_id="", key_digest=digest(key), started_at=moment, ended_at=moment,
         operation="chat", path=CHAT, model_group="m", model="m", model_id="id", provider="openai", api_base="",
-        http_status=200, status="success", stream=False, usage=Usage(), spend=0,
+        http_status=200, status="success", stream=False, usage=Usage(output_tokens=tokens), spend=0,
     )  # fmt: skip
 
 
