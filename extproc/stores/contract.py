@@ -6,13 +6,16 @@ Every method may raise `StoreUnavailable`; none raises a driver's own exception.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from extproc.holds import Limit
 from extproc.model import Budget, EndUser, Key, Membership, Nanos, Receipt, StoredModel, Tag, Team, UnixMs, User
+
+if TYPE_CHECKING:
+    from extproc.stores.audit_chain import Entry
 
 T = TypeVar("T")
 
@@ -265,6 +268,32 @@ class Ledger(Protocol):
 
     async def by_day(self, wanted: SpendFilter) -> tuple[DaySpend, ...]:
         """Spend per UTC day, the oldest first."""
+        ...
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries an `AuditTrail` shows: every given field must match. `search` matches inside ids, names and
+    values; `since` and `before` are moments."""
+
+    changed_by: str | None = None
+    changed_by_key: str | None = None
+    action: str | None = None
+    table_name: str | None = None
+    object_id: str | None = None
+    search: str | None = None
+    since: UnixMs | None = None
+    before: UnixMs | None = None
+
+
+class AuditTrail(Protocol):
+    """What was changed, by whom. The stores write it themselves, in the transaction of each change."""
+
+    async def find(self, entry_id: str) -> Entry | None: ...
+
+    async def list(self, wanted: AuditFilter, *, page: int, size: int, descending: bool) -> Page[Entry]: ...
+
+    def batches(self, wanted: AuditFilter) -> AsyncIterator[tuple[Entry, ...]]:
+        """All of them, the oldest first, some at a time."""
         ...
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from extproc.stores.audit_chain import AuditKey
+from extproc.stores.sql_audit import SqlTrail
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_entities import SqlEntities
 from extproc.stores.sql_keys import SqlKeys
@@ -18,18 +20,20 @@ from extproc.stores.tables import keys
 class SqlStore(SqlKeys, SqlEntities, SqlLedger):
     """A `KeyAdmin`, `Identities`, `Entities`, a `Ledger` and a `Health`."""
 
-    def __init__(self, database: Database) -> None:
-        SqlKeys.__init__(self, database)
-        SqlEntities.__init__(self, database)
+    def __init__(self, database: Database, audit_key: AuditKey | None = None) -> None:
+        self.trail = SqlTrail(database, audit_key)
+        SqlKeys.__init__(self, self.trail)
+        SqlEntities.__init__(self, self.trail)
 
     @classmethod
-    async def open(cls, url: str, *, pool_size: int | None = None) -> SqlStore:
+    async def open(cls, url: str, *, pool_size: int | None = None, audit_key: AuditKey | None = None) -> SqlStore:
         """Open a database (see `sql_url`; SQLite's file is made where it is missing) and bring its tables up to date.
 
-        `pool_size` is the most connections to PostgreSQL. Raises `StoreUnavailable` where it cannot be opened,
-        `ConfigError` where its URL is wrong or its tables are newer than this program.
+        `pool_size` is the most connections to PostgreSQL. Without an `audit_key` changes are not written down. Raises
+        `StoreUnavailable` where it cannot be opened, `ConfigError` where its URL is wrong or its tables are
+        newer than this program.
         """
-        return cls(await Database.open(url, pool_size=pool_size))
+        return cls(await Database.open(url, pool_size=pool_size), audit_key)
 
     @property
     def database(self) -> Database:

@@ -17,30 +17,42 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from extproc.errors import AlreadyExists
 from extproc.model import Budget, EndUser, Membership, StoredModel, Tag, Team, UnixMs, User
 from extproc.stores import tables, tables_models
-from extproc.stores.sql_database import Database
-from extproc.stores.sql_keys import hold_keys, retire_keys
-from extproc.stores.sql_rows import Deletion, SqlRows, T, columns_of, to_columns, to_struct
+from extproc.stores.sql_audit import Change, SqlTrail
+from extproc.stores.sql_keys import retire_keys
+from extproc.stores.sql_rows import Deletion, SqlRows, T, changed_columns, columns_of, hold, to_columns, to_struct
 from extproc.stores.tables import keys, memberships
+from extproc.stores.tables_audit import deleted_teams
 
 
 class SqlOwners(SqlRows[T]):
     """Rows whose deletion takes keys and memberships with it: teams and users."""
 
-    async def _delete(self, connection: AsyncConnection, names: Sequence[str], deletion: Deletion) -> bool:
+    async def _delete(self, change: Change, names: Sequence[str], deletion: Deletion) -> bool:
         column = {"teams": "team_id", "users": "user_id"}[self._table.name]
-        owned = await hold_keys(connection, keys.c[column].in_(names))
-        if not await super()._delete(connection, names, deletion):
+        owned = await hold(change.connection, keys, keys.c[column].in_(names))
+        if not await super()._delete(change, names, deletion):
             return False
-        await retire_keys(connection, owned, deletion)
-        await connection.execute(delete(memberships).where(memberships.c[column].in_(names)))
+        await retire_keys(change, owned, deletion)
+        members = memberships.c[column].in_(names)
+        for row in await hold(change.connection, memberships, members):
+            change.deleted(memberships.name, _name(row), row)
+        await change.connection.execute(delete(memberships).where(members))
         return True
+
+    async def _keep_aside(
+        self, connection: AsyncConnection, held: Sequence[dict[str, Any]], deletion: Deletion
+    ) -> None:
+        if self._table is tables.teams:
+            copies = [{**row, "deleted_at": deletion.now, "deleted_by": deletion.deleted_by} for row in held]
+            await connection.execute(insert(deleted_teams), copies)
 
 
 class SqlMembers:
     """`Memberships`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, trail: SqlTrail) -> None:
+        self._trail = trail
+        self._database = trail.database
         self._select = select(*columns_of(Membership, memberships)).order_by(
             memberships.c.created_at, memberships.c.team_id, memberships.c.user_id
         )
@@ -48,29 +60,37 @@ class SqlMembers:
     async def add(self, members: Sequence[Membership]) -> None:
         rows = [to_columns(memberships, msgspec.structs.asdict(member)) for member in members]
         rows.sort(key=lambda row: (row["user_id"], row["team_id"]))
-        async with self._database.writing() as connection:
+        async with self._trail.changing() as change:
             for row in rows:
                 try:
-                    await connection.execute(insert(memberships).values(row))
+                    await change.connection.execute(insert(memberships).values(row))
                 except IntegrityError:
                     raise AlreadyExists("member", row["user_id"]) from None
+                change.created(memberships.name, _name(row), row)
 
     async def update(self, user_id: str, team_id: str, changes: Mapping[str, Any]) -> Membership | None:
-        changed = update(memberships).where(_of(user_id, team_id)).values(to_columns(memberships, changes))
-        async with self._database.writing() as connection:
-            if changes:
-                await connection.execute(changed)
-            row = (await connection.execute(self._select.where(_of(user_id, team_id)))).mappings().one_or_none()
-        return to_struct(Membership, row) if row else None
+        async with self._trail.changing() as change:
+            held = await hold(change.connection, memberships, _of(user_id, team_id))
+            if not held:
+                return None
+            values = changed_columns(memberships, held[0], changes)
+            if values:
+                await change.connection.execute(update(memberships).where(_of(user_id, team_id)).values(values))
+            change.updated(memberships.name, _name(held[0]), held[0], {**held[0], **values}, changes)
+            row = (await change.connection.execute(self._select.where(_of(user_id, team_id)))).mappings().one()
+        return to_struct(Membership, row)
 
     async def remove(self, user_id: str, team_id: str, *, deleted_by: str, now: UnixMs) -> bool:
         of_both = and_(keys.c.user_id == user_id, keys.c.team_id == team_id)
-        async with self._database.writing() as connection:
-            owned = await hold_keys(connection, of_both)
-            removed = await connection.execute(delete(memberships).where(_of(user_id, team_id)))
-            if removed.rowcount:
-                await retire_keys(connection, owned, Deletion(deleted_by, now))
-        return bool(removed.rowcount)
+        async with self._trail.changing() as change:
+            owned = await hold(change.connection, keys, of_both)
+            held = await hold(change.connection, memberships, _of(user_id, team_id))
+            if not held:
+                return False
+            await change.connection.execute(delete(memberships).where(_of(user_id, team_id)))
+            change.deleted(memberships.name, _name(held[0]), held[0])
+            await retire_keys(change, owned, Deletion(deleted_by, now))
+        return True
 
     async def of_teams(self, team_ids: Sequence[str]) -> tuple[Membership, ...]:
         return await self._list(memberships.c.team_id.in_(team_ids))
@@ -87,14 +107,14 @@ class SqlMembers:
 class SqlEntities:
     """`Entities`, and what the data path asks of them."""
 
-    def __init__(self, database: Database) -> None:
-        self.teams: SqlRows[Team] = SqlOwners(database, Team, tables.teams, {"": "team_id"})
-        self.users: SqlRows[User] = SqlOwners(database, User, tables.users, {"email": "user_email", "": "user_id"})
-        self.end_users = SqlRows(database, EndUser, tables.end_users, {"": "end_user_id"})
-        self.tags = SqlRows(database, Tag, tables.tags, {"": "name"})
-        self.budgets = SqlRows(database, Budget, tables.budgets, {"": "budget_id"})
-        self.models = SqlRows(database, StoredModel, tables_models.models, {"": "model_id"})
-        self.members = SqlMembers(database)
+    def __init__(self, trail: SqlTrail) -> None:
+        self.teams: SqlRows[Team] = SqlOwners(trail, Team, tables.teams, {"": "team_id"})
+        self.users: SqlRows[User] = SqlOwners(trail, User, tables.users, {"email": "user_email", "": "user_id"})
+        self.end_users = SqlRows(trail, EndUser, tables.end_users, {"": "end_user_id"})
+        self.tags = SqlRows(trail, Tag, tables.tags, {"": "name"})
+        self.budgets = SqlRows(trail, Budget, tables.budgets, {"": "budget_id"})
+        self.models = SqlRows(trail, StoredModel, tables_models.models, {"": "model_id"})
+        self.members = SqlMembers(trail)
 
     async def find_end_user(self, end_user: str) -> EndUser | None:
         return await self.end_users.find(end_user)
@@ -103,6 +123,11 @@ class SqlEntities:
         wanted = tuple(dict.fromkeys(names))
         found = {tag.name: tag for tag in await self.tags.find_many(wanted)}
         return tuple(found[name] for name in wanted if name in found)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """How the audit trail names a member."""
+    return f"{row['user_id']}:{row['team_id']}"
 
 
 def _of(user_id: str, team_id: str) -> ColumnElement[bool]:

@@ -30,8 +30,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from extproc.errors import AlreadyExists
 from extproc.model import Budget, Key, Membership, Team, UnixMs, User
 from extproc.stores.contract import KeyFilter, KeyPage
-from extproc.stores.sql_database import Database
-from extproc.stores.sql_rows import Deletion, columns_of, merged_fields, to_columns, to_joined, to_struct
+from extproc.stores.sql_audit import Change, SqlTrail
+from extproc.stores.sql_rows import Deletion, changed_columns, columns_of, hold, to_columns, to_joined, to_struct
 from extproc.stores.tables import budgets, deleted_keys, keys, memberships, teams, users
 from extproc.stores.tables_models import key_credentials
 
@@ -78,8 +78,9 @@ _FILTERS = {
 class SqlKeys:
     """A `KeyAdmin`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, trail: SqlTrail) -> None:
+        self._trail = trail
+        self._database = trail.database
 
     async def find(self, digest: str) -> Key | None:
         async with self._database.reading() as connection:
@@ -93,38 +94,44 @@ class SqlKeys:
 
     async def create(self, key: Key) -> Key:
         values = {**to_columns(keys, msgspec.structs.asdict(key)), "booked": 0}
-        async with self._database.writing() as connection:
-            await _refuse_taken(connection, key.digest, key.name, key_credentials)
+        async with self._trail.changing() as change:
+            await _refuse_taken(change.connection, key.digest, key.name, key_credentials)
             try:
-                await connection.execute(insert(keys).values(values))
+                await change.connection.execute(insert(keys).values(values))
             except IntegrityError as error:
                 raise _already_exists(error, key.name, key.alias) from None
+            change.created("keys", key.digest, values)
         return key
 
     async def update(self, digest: str, changes: Mapping[str, Any]) -> Key | None:
         if unknown := changes.keys() - _CHANGEABLE:
             raise ValueError(f"these fields of a key cannot be changed: {sorted(unknown)}")
-        async with self._database.writing() as connection:
-            return await _update(connection, digest, changes)
+        async with self._trail.changing() as change:
+            if (held := await _held(change.connection, digest)) is None:
+                return None
+            changed = await _update(change.connection, held, changes)
+            change.updated("keys", digest, held, {**held, **changed}, changes)
+        return to_key(changed)
 
     async def regenerate(
         self, digest: str, credential: str, changes: Mapping[str, Any], *, revoke_at: UnixMs, now: UnixMs
     ) -> Key | None:
-        async with self._database.writing() as connection:
-            key = await _update(connection, digest, changes)
-            if key is None:
+        async with self._trail.changing() as change:
+            if (held := await _held(change.connection, digest)) is None:
                 return None
-            await _refuse_taken(connection, credential, key.name, keys, key_credentials)
-            await replace_credential(connection, digest, credential, revoke_at=revoke_at, now=now)
-        return key
+            changed = await _update(change.connection, held, changes)
+            await _refuse_taken(change.connection, credential, changed["name"], keys, key_credentials)
+            await replace_credential(change.connection, digest, credential, revoke_at=revoke_at, now=now)
+            change.rotated("keys", digest, held, {**held, **changed})
+        return to_key(changed)
 
     async def delete(self, digests: Sequence[str], *, deleted_by: str, now: UnixMs) -> tuple[str, ...]:
         wanted = tuple(dict.fromkeys(digests))
-        async with self._database.writing() as connection:
-            held = await hold_keys(connection, keys.c.digest.in_(wanted))
+        async with self._trail.changing() as change:
+            held = await hold(change.connection, keys, keys.c.digest.in_(wanted))
             if not held or len(held) != len(wanted):
                 return ()
-            await retire_keys(connection, held, Deletion(deleted_by, now))
+            await retire_keys(change, held, Deletion(deleted_by, now))
         return wanted
 
     async def list(self, wanted: KeyFilter, *, page: int, size: int, sort_by: str, descending: bool) -> KeyPage:
@@ -144,16 +151,18 @@ class SqlKeys:
             return {row[0]: row[1] for row in (await connection.execute(statement)).all()}
 
 
-async def _update(connection: AsyncConnection, digest: str, changes: Mapping[str, Any]) -> Key | None:
-    values, chosen = to_columns(keys, changes), keys.c.digest == digest
-    if "fields" in changes:
-        values["fields"] = await merged_fields(connection, keys, chosen, changes["fields"])
-    statement = update(keys).where(chosen).values(values).returning(*COLUMNS)
+async def _held(connection: AsyncConnection, digest: str) -> dict[str, Any] | None:
+    return next(iter(await hold(connection, keys, keys.c.digest == digest)), None)
+
+
+async def _update(connection: AsyncConnection, held: Mapping[str, Any], changes: Mapping[str, Any]) -> RowMapping:
+    """Change a row that is held; `COLUMNS` of it as they are now."""
+    values, digest = changed_columns(keys, held, changes), held["digest"]
+    statement = update(keys).where(keys.c.digest == digest).values(values).returning(*COLUMNS)
     try:
-        row = (await connection.execute(statement)).mappings().one_or_none()
+        return (await connection.execute(statement)).mappings().one()
     except IntegrityError as error:
         raise _already_exists(error, digest, changes.get("alias")) from None
-    return to_key(row) if row else None
 
 
 async def _refuse_taken(connection: AsyncConnection, digest: str, name: str, *where: Table) -> None:
@@ -194,15 +203,10 @@ def _to_owned_key(row: RowMapping) -> Key:
     )
 
 
-async def hold_keys(connection: AsyncConnection, chosen: ColumnElement[bool]) -> Sequence[RowMapping]:
-    """Whole rows, held until the transaction ends."""
-    statement = select(keys).where(chosen).order_by(keys.c.digest).with_for_update()
-    return (await connection.execute(statement)).mappings().all()
-
-
-async def retire_keys(connection: AsyncConnection, held: Sequence[RowMapping], deletion: Deletion) -> None:
+async def retire_keys(change: Change, held: Sequence[dict[str, Any]], deletion: Deletion) -> None:
     """Delete these keys and keep a copy of them aside."""
     if held:
+        connection = change.connection
         copies = [{**row, "deleted_at": deletion.now, "deleted_by": deletion.deleted_by} for row in held]
         await connection.execute(insert(deleted_keys), copies)
         digests = [row["digest"] for row in held]
@@ -210,6 +214,8 @@ async def retire_keys(connection: AsyncConnection, held: Sequence[RowMapping], d
             some = digests[start : start + _MOST_PARAMETERS]
             await connection.execute(delete(keys).where(keys.c.digest.in_(some)))
             await connection.execute(delete(key_credentials).where(key_credentials.c.key_digest.in_(some)))
+        for row in held:
+            change.deleted("keys", row["digest"], row)
 
 
 def _matching(wanted: KeyFilter) -> ColumnElement[bool]:

@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from extproc.errors import AlreadyExists
 from extproc.model import Budget, UnixMs
 from extproc.stores.contract import Page
-from extproc.stores.sql_database import Database
+from extproc.stores.sql_audit import Change, SqlTrail
 from extproc.stores.tables import budgets
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -56,13 +56,19 @@ def to_columns(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-async def merged_fields(
-    connection: AsyncConnection, table: Table, identity: ColumnElement[bool], changes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The row's further fields with these set; `None` takes one away. Holds the row until the transaction ends."""
-    held = await connection.scalar(select(table.c.fields).where(identity).with_for_update())
-    merged = {**(held or {}), **changes}
-    return {name: value for name, value in merged.items() if value is not None}
+async def hold(connection: AsyncConnection, table: Table, chosen: ColumnElement[bool]) -> list[dict[str, Any]]:
+    """Whole rows in the order of their names, held until the transaction ends."""
+    statement = select(table).where(chosen).order_by(*table.primary_key.columns).with_for_update()
+    return [{**row} for row in (await connection.execute(statement)).mappings()]
+
+
+def changed_columns(table: Table, held: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that these changes set in a row. `fields` is merged name by name; `None` takes one away."""
+    values = to_columns(table, changes)
+    if "fields" in changes:
+        merged = {**(held["fields"] or {}), **changes["fields"]}
+        values["fields"] = {name: value for name, value in merged.items() if value is not None}
+    return values
 
 
 class Deletion(msgspec.Struct, frozen=True):
@@ -78,8 +84,9 @@ class SqlRows(Generic[T]):
     `taken` gives LiteLLM's name of each unique field by a word of its constraint's name; `""` is the id's.
     """
 
-    def __init__(self, database: Database, kind: type[T], table: Table, taken: Mapping[str, str]) -> None:
-        self._database = database
+    def __init__(self, trail: SqlTrail, kind: type[T], table: Table, taken: Mapping[str, str]) -> None:
+        self._trail = trail
+        self._database = trail.database
         self._kind = kind
         self._table = table
         [self._identity] = table.primary_key.columns
@@ -102,33 +109,36 @@ class SqlRows(Generic[T]):
 
     async def create(self, row: T) -> T:
         values = to_columns(self._table, msgspec.structs.asdict(row))
-        async with self._database.writing() as connection:
+        async with self._trail.changing() as change:
             try:
-                await connection.execute(insert(self._table).values(values))
+                await change.connection.execute(insert(self._table).values(values))
             except IntegrityError as error:
                 raise self._already_exists(error, values) from None
+            change.created(self._table.name, values[self._identity.name], values)
         return row
 
     async def update(self, name: str, changes: Mapping[str, Any]) -> T | None:
         if unknown := changes.keys() - self._changeable:
             raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
         chosen = self._identity == name
-        async with self._database.writing() as connection:
-            values = to_columns(self._table, changes)
-            if "fields" in changes:
-                values["fields"] = await merged_fields(connection, self._table, chosen, changes["fields"])
+        async with self._trail.changing() as change:
+            held = await hold(change.connection, self._table, chosen)
+            if not held:
+                return None
+            values = changed_columns(self._table, held[0], changes)
             try:
                 if values:
-                    await connection.execute(update(self._table).where(chosen).values(values))
+                    await change.connection.execute(update(self._table).where(chosen).values(values))
             except IntegrityError as error:
                 raise self._already_exists(error, {self._identity.name: name, **values}) from None
-            row = (await connection.execute(self._select.where(chosen))).mappings().one_or_none()
-        return self._value(row) if row else None
+            change.updated(self._table.name, name, held[0], {**held[0], **values}, changes)
+            row = (await change.connection.execute(self._select.where(chosen))).mappings().one()
+        return self._value(row)
 
     async def delete(self, names: Sequence[str], *, deleted_by: str, now: UnixMs) -> tuple[str, ...]:
         wanted = tuple(sorted({*names}))
-        async with self._database.writing() as connection:
-            return wanted if await self._delete(connection, wanted, Deletion(deleted_by, now)) else ()
+        async with self._trail.changing() as change:
+            return wanted if await self._delete(change, wanted, Deletion(deleted_by, now)) else ()
 
     async def list(
         self,
@@ -148,14 +158,22 @@ class SqlRows(Generic[T]):
             rows = (await connection.execute(statement)).mappings().all()
         return Page(tuple(self._value(row) for row in rows), total or 0)
 
-    async def _delete(self, connection: AsyncConnection, names: Sequence[str], _: Deletion) -> bool:
+    async def _delete(self, change: Change, names: Sequence[str], deletion: Deletion) -> bool:
         """Delete all of them or, if one is unknown, none and say so."""
         chosen = self._identity.in_(names)
-        held = select(self._identity).where(chosen).order_by(self._identity).with_for_update()
-        if not names or len((await connection.execute(held)).all()) != len(names):
+        held = await hold(change.connection, self._table, chosen)
+        if not names or len(held) != len(names):
             return False
-        await connection.execute(delete(self._table).where(chosen))
+        await change.connection.execute(delete(self._table).where(chosen))
+        await self._keep_aside(change.connection, held, deletion)
+        for row in held:
+            change.deleted(self._table.name, row[self._identity.name], row)
         return True
+
+    async def _keep_aside(
+        self, connection: AsyncConnection, held: Sequence[dict[str, Any]], deletion: Deletion
+    ) -> None:
+        """Copies of what is deleted, where any are kept."""
 
     def _selection(self) -> Select[Any]:
         columns = columns_of(self._kind, self._table)
