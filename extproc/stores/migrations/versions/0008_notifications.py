@@ -25,7 +25,8 @@ _TOLD = {
     "budgets": (("budget", "id"),),
 }
 
-#: Its arguments are kinds and columns in turn. A message of PostgreSQL has less than 8,000 bytes.
+#: Its arguments are kinds and columns in turn. A message of PostgreSQL has less than 8,000 bytes. What somebody sent
+#: may hold a NUL, which `json` keeps and `jsonb` refuses.
 _FUNCTION = """
 CREATE FUNCTION extproc_tell_change() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -36,8 +37,8 @@ DECLARE
     name text;
     message text;
 BEGIN
-    IF TG_OP <> 'INSERT' THEN old_row := to_jsonb(OLD); END IF;
-    IF TG_OP <> 'DELETE' THEN new_row := to_jsonb(NEW); END IF;
+    IF TG_OP <> 'INSERT' THEN old_row := replace(to_json(OLD)::text, '\\u0000', '\\ufffd'); END IF;
+    IF TG_OP <> 'DELETE' THEN new_row := replace(to_json(NEW)::text, '\\u0000', '\\ufffd'); END IF;
     IF old_row - booked IS NOT DISTINCT FROM new_row - booked THEN RETURN NULL; END IF;
     FOREACH told IN ARRAY ARRAY[old_row, new_row] LOOP
         CONTINUE WHEN told IS NULL;
