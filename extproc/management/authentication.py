@@ -1,15 +1,15 @@
 """Who is asking, and may they: decided from the headers alone, before a body is read.
 
-Each route belongs to one of three classes: open to anyone (plain FastAPI routes: health and documentation), to any
-valid key (`AnyKeyRoute`), or to the administrator (`AdminRoute`). A virtual key here may look at itself and change
-nothing. Keys are looked up in the store, never in a cache: what was revoked is refused at once.
+Every route is a `GovernedRoute`, but for those that are open to anyone (health and documentation). Which roles may call
+it stands in `policy.roles`, and nowhere else. What is shown is bounded by `Seen`, one value from the caller's key and
+teams. Keys are looked up in the store, never in a cache: what was revoked is refused at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -17,10 +17,11 @@ from fastapi.routing import APIRoute
 from extproc.management.bodies import BoundedRequest
 from extproc.management.errors import Refused, admin_only
 from extproc.management.parts import parts_of
-from extproc.model import Key, Role
-from extproc.policy import access, credentials, refusals
+from extproc.model import Key
+from extproc.policy import access, credentials, refusals, roles
 from extproc.policy.failures import TOO_MANY, UNKNOWN
 from extproc.policy.refusals import Refusal
+from extproc.policy.roles import Sight, Standing
 
 #: For a client to send its body, and then for the endpoint to answer.
 _SECONDS = 30.0
@@ -60,13 +61,11 @@ def _address(request: Request) -> str:
 
 def is_admin(caller: Key) -> bool:
     """Whether the caller may do everything."""
-    return caller.role is Role.PROXY_ADMIN
+    return roles.standing(caller) is Standing.PROXY_ADMIN
 
 
-class AnyKeyRoute(APIRoute):
-    """A route for every valid key. The endpoint finds the caller in its `Caller` argument."""
-
-    admin: ClassVar[bool] = False
+class GovernedRoute(APIRoute):
+    """A route for valid keys of the roles that the table names. The endpoint finds the caller in its `Caller`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         endpoint = super().get_route_handler()
@@ -75,8 +74,9 @@ class AnyKeyRoute(APIRoute):
             bounded = BoundedRequest(request.scope, request.receive)
             async with asyncio.timeout(_SECONDS):
                 caller = await authenticate(bounded)
-            if self.admin and not is_admin(caller):
-                raise Refused(admin_only(self.path))
+            standing = roles.standing(caller)
+            if not roles.may_call(standing, request.method, self.path):
+                raise Refused(admin_only(self.path, standing))
             bounded.state.caller = caller
             if self.body_field is not None:
                 await bounded.load(_SECONDS)
@@ -86,10 +86,8 @@ class AnyKeyRoute(APIRoute):
         return handle
 
 
-class AdminRoute(AnyKeyRoute):
-    """A route for the master key."""
-
-    admin = True
+#: The table decides; routers that still say which class of caller they are for mean the same route.
+AnyKeyRoute = AdminRoute = GovernedRoute
 
 
 async def _caller(request: Request) -> Key:
@@ -98,3 +96,13 @@ async def _caller(request: Request) -> Key:
 
 
 Caller = Annotated[Key, Depends(_caller)]
+
+
+async def sight_of(request: Request) -> Sight:
+    """What the caller of this request sees."""
+    caller, members = request.state.caller, parts_of(request).entities.members
+    return roles.sight(caller, await members.of_users([caller.user_id]) if caller.user_id is not None else ())
+
+
+#: Every endpoint that shows something of somebody shows what this lets it.
+Seen = Annotated[Sight, Depends(sight_of)]

@@ -54,11 +54,11 @@ def bad_request(message: str, param: str) -> Refused:
     return Refused(Refusal(400, "bad_request_error", message, param, "bad_request"))
 
 
-def admin_only(path: str) -> Refusal:
-    """What a virtual key may not do."""
+def admin_only(path: str, role: str) -> Refusal:
+    """What this role may not do."""
     message = (
         "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. "
-        f"Route={path}. Your role=unknown."
+        f"Route={path}. Your role={role}."
     )
     return Refusal(401, "auth_error", message, None, "admin_only")
 

@@ -1,0 +1,174 @@
+"""Who may call which route of the management API, and whose things a caller sees: one table, and one value.
+
+A role is asked for every route before a body is read. Every route must stand in the table; one that does not is
+refused for everybody. Where a role may call a route for what is its own only, the endpoint asks `Sight` (whose things
+are shown) or `keeping` (whose things are changed): both come from the caller, never from the request.
+
+Roles are LiteLLM's. A key has the role of its user; one without a user, or whose user is in no such role, is `KEY` and
+changes nothing. The administrator of a team is a member of it with the role `admin`; other members may do with the
+team's keys what its `team_member_permissions` name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from extproc.model import Key, Membership, Role, Team
+
+
+class Standing(StrEnum):
+    """What a caller is, in LiteLLM's words; `KEY` is a key that belongs to nobody with a role."""
+
+    PROXY_ADMIN = "proxy_admin"
+    PROXY_ADMIN_VIEWER = "proxy_admin_viewer"
+    INTERNAL_USER = "internal_user"
+    INTERNAL_USER_VIEWER = "internal_user_viewer"
+    CUSTOMER = "customer"
+    KEY = "unknown"
+
+
+_ADMIN = frozenset({Standing.PROXY_ADMIN})
+_ALL_SEEING = _ADMIN | {Standing.PROXY_ADMIN_VIEWER}
+_EVERY_KEY = frozenset(Standing)
+
+
+class Who(StrEnum):
+    """To whom a route is open. `OWNERS` read what is theirs; `KEEPERS` change it, and team admins their teams."""
+
+    ANYONE = "anyone"
+    EVERY_KEY = "every key"
+    OWNERS = "owners"
+    KEEPERS = "keepers"
+    ALL_SEEING = "all seeing"
+    ADMIN = "admin"
+
+
+_STANDINGS: dict[Who, frozenset[Standing]] = {
+    Who.ANYONE: _EVERY_KEY,
+    Who.EVERY_KEY: _EVERY_KEY,
+    Who.OWNERS: _EVERY_KEY - {Standing.CUSTOMER},
+    Who.KEEPERS: _ADMIN,
+    Who.ALL_SEEING: _ALL_SEEING,
+    Who.ADMIN: _ADMIN,
+}
+
+#: Method and path, as the application knows it. An `end_user` route is the `customer` route by its other name.
+_TABLE: dict[Who, str] = {
+    Who.ANYONE: """
+        GET /health/liveliness  GET /health/liveness  GET /health/readiness  GET /metrics  GET /metrics/worker
+        GET /openapi.json  GET /docs  GET /docs/assets/{name}
+    """,
+    Who.EVERY_KEY: """
+        GET /key/info  POST /key/health  GET /user/info  GET /health  GET /extproc/explain
+        GET /v1/models  GET /models  GET /v1/models/{model:path}  GET /models/{model:path}
+        GET /model/info  GET /v1/model/info  GET /v2/model/info
+        GET /spend/logs
+    """,
+    Who.OWNERS: """
+        GET /key/aliases  GET /team/info  GET /team/list
+    """,
+    Who.KEEPERS: """
+        POST /key/generate  POST /key/update  POST /key/delete  POST /key/block  POST /key/unblock
+        POST /key/regenerate  POST /key/{key}/regenerate  POST /key/{key}/reset_spend
+        POST /key/service-account/generate
+        POST /team/update  POST /team/member_add  POST /team/member/add
+        POST /team/member_update  POST /team/member_delete
+    """,
+    Who.ALL_SEEING: """
+        POST /v2/key/info  GET /key/list  GET /user/list  GET /customer/info  GET /customer/list
+        POST /budget/info  GET /budget/list  POST /tag/info  GET /tag/list
+        GET /spend/keys  GET /extproc/authentication-failures
+    """,
+    Who.ADMIN: """
+        POST /key/bulk_update
+        POST /team/new  POST /team/delete  POST /team/block  POST /team/unblock
+        POST /user/new  POST /user/update  POST /user/delete  POST /user/block  POST /user/unblock
+        POST /customer/new  POST /customer/update  POST /customer/delete  POST /customer/block  POST /customer/unblock
+        POST /budget/new  POST /budget/update  POST /budget/delete
+        POST /tag/new  POST /tag/update  POST /tag/delete
+        POST /model/new  POST /model/update  POST /model/delete  PATCH /model/{model_id}/update
+    """,
+}  # fmt: skip
+
+
+def _rows() -> dict[tuple[str, str], Who]:
+    found: dict[tuple[str, str], Who] = {}
+    for who, text in _TABLE.items():
+        words = text.split()
+        for route in zip(words[::2], words[1::2], strict=True):
+            if route in found:
+                raise ValueError(f"{route} stands in the table twice")
+            found[route] = who
+    return found
+
+
+ROUTES = _rows()
+
+
+def who_may(method: str, path: str) -> Who | None:
+    """To whom this route is open; `None` for one that is not in the table, which is open to nobody."""
+    if path.startswith("/end_user/"):
+        path = path.replace("/end_user/", "/customer/", 1)
+    return ROUTES.get((method, path))
+
+
+def may_call(standing: Standing, method: str, path: str) -> bool:
+    """Whether a key of this standing may call the route."""
+    who = who_may(method, path)
+    return who is not None and standing in _STANDINGS[who]
+
+
+def standing(key: Key) -> Standing:
+    """What a caller is. A role that has no standing here (`org_admin`, `team`) gives none."""
+    if key.role is Role.PROXY_ADMIN:
+        return Standing.PROXY_ADMIN
+    role = None if key.user is None else key.user.role
+    return Standing(role) if role in _EVERY_KEY else Standing.KEY
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose things a caller sees: everybody's (`all`), or those of its user, of these teams, and of itself.
+
+    `team_ids` are teams that the caller administers: everything of theirs is shown. `member_of` are all teams whose
+    rows are shown, though not what belongs to others in them. `digest` is the caller's own key's.
+    """
+
+    all: bool = False
+    user_id: str | None = None
+    team_ids: tuple[str, ...] = ()
+    member_of: tuple[str, ...] = ()
+    digest: str = ""
+
+    def shows(self, *, user_id: str | None, team_id: str | None, digest: str) -> bool:
+        """Whether what belongs to this key, user and team is shown. Nobody's things are not everybody's."""
+        if self.all or digest == self.digest:
+            return True
+        if team_id is not None and team_id in self.team_ids:
+            return True
+        return user_id is not None and user_id == self.user_id
+
+    def shows_key(self, key: Key) -> bool:
+        """The same, of a key."""
+        return self.shows(user_id=key.user_id, team_id=key.team_id, digest=key.digest)
+
+
+def sight(caller: Key, memberships: Iterable[Membership]) -> Sight:
+    """What a caller sees. `memberships` are those of the caller's user."""
+    if standing(caller) in _ALL_SEEING:
+        return Sight(all=True, user_id=caller.user_id, digest=caller.digest)
+    theirs = tuple(memberships) if caller.user_id is not None else ()
+    own = () if caller.team_id is None else (caller.team_id,)
+    return Sight(
+        user_id=caller.user_id,
+        team_ids=tuple(member.team_id for member in theirs if member.role == "admin"),
+        member_of=tuple(dict.fromkeys([*own, *(member.team_id for member in theirs)])),
+        digest=caller.digest,
+    )
+
+
+def permits(team: Team, route: str) -> bool:
+    """Whether the team lets its members do this (a path such as `/key/generate`) with its keys."""
+    return route in (team.fields.get("team_member_permissions") or ())
