@@ -65,8 +65,8 @@ async def logs(parts: Parts, caller: Caller, query: Annotated[SpendQuery, Query(
         key_digest=_visible_digest(query.api_key, caller),
         user_id=query.user_id,
         request_id=query.request_id,
-        since=_start(query.start_date),
-        before=_end(query.end_date),
+        since=start_of(query.start_date),
+        before=end_of(query.end_date),
     )
     if wanted.since is not None and wanted.before is not None and wanted.before <= wanted.since:
         raise bad_request("end_date is before start_date.", "end_date")
@@ -97,12 +97,13 @@ def _visible_digest(api_key: str | None, caller: Key) -> str | None:
     return caller.digest
 
 
-def _start(text: str | None) -> UnixMs | None:
+def start_of(text: str | None) -> UnixMs | None:
+    """The first moment that counts. Raises `Refused` (400)."""
     return None if text is None else _unix_ms(text, "start_date", _DAY * 0, _DAY * 0)
 
 
-def _end(text: str | None) -> UnixMs | None:
-    """The first moment that no longer counts."""
+def end_of(text: str | None) -> UnixMs | None:
+    """The first moment that no longer counts. Raises `Refused` (400)."""
     return None if text is None else _unix_ms(text, "end_date", _DAY, _MOMENT)
 
 
