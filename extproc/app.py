@@ -80,7 +80,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
     """
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
-        store = await opening.database(settings, layout)
+        store = await opening.database(settings, layout, opening.audit_key(settings, master_key))
         stack.push_async_callback(store.close)
         metrics = Metrics()
         guarded = GuardedKeys(store, "keys", deadline_ms=settings.store_deadline_ms, report=metrics.store_up)
@@ -168,6 +168,7 @@ def _parts(
         keys=store,
         entities=store,
         ledger=store,
+        trail=store.trail,
         explanations=counting.explanations,
         health=health,
         settings=settings,

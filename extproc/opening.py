@@ -15,7 +15,9 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import msgspec
+from pydantic import SecretStr
 
+from extproc.encryption import MIN_CHARACTERS
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.holds import Scope
 from extproc.model import SecretRef, UnixMs
@@ -25,6 +27,7 @@ from extproc.policy.limits import House
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
 from extproc.stores import sql_url
+from extproc.stores.audit_chain import AuditKey
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
 from extproc.stores.counters_memory import MemoryCounters
@@ -75,11 +78,38 @@ def failures(settings: Settings, count: Callable[[str], None]) -> Failures:
     return Failures(pace, count=count, blocked=blocked)
 
 
-async def database(settings: Settings, layout: Layout) -> SqlStore:
-    """PostgreSQL where the configuration names it, else a file of our own."""
+async def database(settings: Settings, layout: Layout, audit_key: AuditKey | None = None) -> SqlStore:
+    """PostgreSQL where the configuration names it, else a file of our own. Changes are written down with the key."""
     if settings.database_url is None:
-        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db")
-    return await SqlStore.open(_told(settings.database_url), pool_size=settings.database_pool_size)
+        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db", audit_key=audit_key)
+    url = _told(settings.database_url)
+    return await SqlStore.open(url, pool_size=settings.database_pool_size, audit_key=audit_key)
+
+
+def audit_key(settings: Settings, master_key: SecretStr) -> AuditKey | None:
+    """What the audit trail is hashed with; `None` where there is none. Raises `ConfigError` for a short one."""
+    if not settings.store_audit_logs:
+        return None
+    reference = settings.audit_key or settings.encryption_key
+    secret = _told(reference) if reference is not None else master_key.get_secret_value()
+    if len(secret) < MIN_CHARACTERS:
+        raise ConfigError(f"extproc_settings.audit_key has fewer than {MIN_CHARACTERS} characters")
+    return AuditKey(secret)
+
+
+def audit_keys(settings: Settings) -> list[AuditKey]:
+    """All keys that a trail may have been hashed with, as far as they can be read: those of now and of before."""
+    references = (
+        *(settings.audit_key, settings.encryption_key, settings.master_key),
+        *settings.previous_encryption_keys,
+        *settings.previous_master_keys,
+    )
+    found = []
+    for reference in references:
+        with contextlib.suppress(ConfigError):
+            if reference is not None:
+                found.append(AuditKey(_told(reference)))
+    return found
 
 
 def counting(

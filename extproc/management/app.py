@@ -7,6 +7,7 @@ from fastapi.security import HTTPBearer
 
 from extproc import __version__
 from extproc.management import (
+    audit,
     attempts,
     budgets,
     customers,
@@ -68,6 +69,7 @@ def create_app(parts: ManagementParts) -> FastAPI:
         spend.administration,
         spend.reading,
         explain.reading,
+        audit.administration,
         attempts.administration,
         model_admin.administration,
         model_admin.reading,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
+from extproc.management.acting import actor_of
 from extproc.management.bodies import BoundedRequest
 from extproc.management.errors import Refused, admin_only
 from extproc.management.parts import parts_of
@@ -21,6 +22,7 @@ from extproc.model import Key
 from extproc.policy import access, credentials, refusals, roles
 from extproc.policy.failures import TOO_MANY, UNKNOWN
 from extproc.policy.refusals import Refusal
+from extproc.stores.audit_chain import act_as
 from extproc.policy.roles import Sight, Standing
 
 #: For a client to send its body, and then for the endpoint to answer.
@@ -78,6 +80,7 @@ class GovernedRoute(APIRoute):
             if not roles.may_call(standing, request.method, self.path):
                 raise Refused(admin_only(self.path, standing))
             bounded.state.caller = caller
+            act_as(actor_of(bounded, caller, parts_of(bounded)))
             if self.body_field is not None:
                 await bounded.load(_SECONDS)
             async with asyncio.timeout(_SECONDS):

@@ -16,7 +16,7 @@ from extproc.holds import Scope
 from extproc.model import Deployment, UnixMs
 from extproc.policy.failures import Failures
 from extproc.settings.model import Settings
-from extproc.stores.contract import Entities, Health, KeyAdmin, Ledger
+from extproc.stores.contract import AuditTrail, Entities, Health, KeyAdmin, Ledger
 from extproc.stores.explanations import Explanations, MemoryExplanations
 
 
@@ -57,6 +57,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyAdmin
     entities: Entities
     ledger: Ledger
+    trail: AuditTrail
     health: Mapping[str, Health]
     settings: Settings
     master_digest: str

@@ -53,6 +53,7 @@ _SECRETS = (
     ("router_settings", "redis_port"),
     ("router_settings", "redis_password"),
     ("extproc_settings", "database_listen_url"),
+    ("extproc_settings", "audit_key"),
 )
 
 _SECRET_LISTS = (
@@ -125,6 +126,7 @@ def _switches(file: Configuration) -> dict[str, Any]:
     return {
         "block_unpriced_models": general.block_unpriced_models or litellm.block_requests_for_models_without_pricing,
         "require_auth_for_metrics_endpoint": litellm.require_auth_for_metrics_endpoint,
+        "store_audit_logs": False not in {general.store_audit_logs, litellm.store_audit_logs},
         "store_model_in_db": general.store_model_in_db,
         "log_requester_ip": not general.disable_requester_ip_address_logging,
     }

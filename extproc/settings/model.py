@@ -33,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_listen_url: SecretRef | None = None
     block_unpriced_models: bool = False
     require_auth_for_metrics_endpoint: bool = True
+    store_audit_logs: bool = True
+    audit_key: SecretRef | None = None
     key_cache_ttl_ms: int = 60_000
     key_cache_size: int = 10_000
     max_request_bytes: int = 16 * MEBIBYTE

@@ -124,6 +124,7 @@ class GeneralSettings(Checked):
     database_url: Secret | None = None
     database_connection_pool_limit: Annotated[int, Field(ge=1, le=1_000)] | None = None
     block_unpriced_models: bool = False
+    store_audit_logs: bool | None = None
     user_api_key_cache_ttl: Seconds | None = None
     user_api_key_cache_max_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     max_request_size_mb: Megabytes | None = None
@@ -143,6 +144,7 @@ class LitellmSettings(Checked):
 
     block_requests_for_models_without_pricing: bool = False
     require_auth_for_metrics_endpoint: bool = True
+    store_audit_logs: bool | None = None
     max_budget: Dollars | None = None
     budget_duration: Text | None = None
     budget_exceeded_status_code: Annotated[int, Field(ge=400, le=499)] | None = None
@@ -174,6 +176,7 @@ class ExtprocSettings(Checked):
     counter_deadline_ms: Annotated[int, Field(ge=5, le=2_000)] | None = None
     dry_run: list[Text] | None = None
     database_listen_url: Secret | None = None
+    audit_key: Secret | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
     store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None

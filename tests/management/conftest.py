@@ -17,9 +17,11 @@ from extproc.management import ManagementParts, create_app
 from extproc.model import Deployment, Receipt, Upstream, Usage
 from extproc.policy import credentials
 from extproc.settings.model import Settings
+from extproc.stores.audit_chain import AuditKey
 from extproc.stores.sql import SqlStore
 
 MASTER = "sk-master-0123456789"
+AUDIT_KEY = AuditKey(MASTER)
 #: Monday, 23 November 2026, 15:04:05.678 UTC.
 NOW = 1_795_446_245_678
 
@@ -58,6 +60,7 @@ class Gateway:
             keys=store,
             entities=store,
             ledger=store,
+            trail=store.trail,
             health={"database": store},
             settings=SETTINGS,
             master_digest=credentials.digest(MASTER),
@@ -106,7 +109,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db")
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db", audit_key=AUDIT_KEY)
     yield Gateway(store)
     await store.close()
 
