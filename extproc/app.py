@@ -23,7 +23,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from extproc import opening, server
+from extproc import guardrails, opening, server
 from extproc.admission import Surroundings
 from extproc.events import Header
 from extproc.management import ManagementParts, create_app
@@ -80,9 +80,10 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
     """
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
+        metrics = Metrics()
+        await opening.secrets(settings, stack, metrics.secret_up)
         store = await opening.database(settings, layout, opening.audit_key(settings, master_key))
         stack.push_async_callback(store.close)
-        metrics = Metrics()
         guarded = GuardedKeys(store, "keys", deadline_ms=settings.store_deadline_ms, report=metrics.store_up)
         keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
         metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
@@ -149,7 +150,12 @@ def _follow(
 
     def accept_keys() -> None:
         digests: dict[str, Any] = {"master_digest": master.current, "previous_digests": master.previous}
-        processor.surroundings = msgspec.structs.replace(processor.surroundings, **digests)
+        configured = processor.surroundings.guardrails
+        processor.surroundings = msgspec.structs.replace(
+            processor.surroundings,
+            guardrails=configured.with_secret(master.current) if configured else None,
+            **digests,
+        )
         management.state.parts = msgspec.structs.replace(management.state.parts, **digests)
 
     models.changed, master.changed = serve_models, accept_keys
@@ -199,6 +205,8 @@ def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, coun
         log_requester_ip=settings.log_requester_ip,
         end_user_headers=tuple(name.encode() for name in settings.end_user_headers),
         mapped_headers=tuple(name.encode() for name in settings.mapped_headers),
+        guardrails=guardrails.compiled(settings.guardrails) if settings.guardrails else None,
+        redaction_deadline_ms=settings.redaction_deadline_ms,
         house=opening.house(settings),
         rules=Rules(
             reservations=counting.reservations,

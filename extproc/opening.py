@@ -24,6 +24,7 @@ from extproc.model import SecretRef, UnixMs
 from extproc.policy import limits
 from extproc.policy.failures import Failures, Pace
 from extproc.policy.limits import House
+from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
 from extproc.stores import sql_url
@@ -65,6 +66,18 @@ def house(settings: Settings) -> House:
         apply_user_budget_to_team_keys=settings.apply_user_budget_to_team_keys,
         dry_run=frozenset(settings.dry_run),
     )
+
+
+async def secrets(settings: Settings, stack: contextlib.AsyncExitStack, report: Callable[[str, bool], None]) -> None:
+    """Fetch the secrets that managers keep, and go on asking for them. From now on every resolver has them.
+
+    Raises `ConfigError` for those that cannot be had. `report` hears whether each can be fetched.
+    """
+    kept = KeptSecrets(settings.managers, report=report)
+    SecretResolver.managed = kept
+    await kept.fetch_all(settings.references, settings.secret_places)
+    refreshing = asyncio.create_task(kept.refresh_until_cancelled())
+    stack.callback(refreshing.cancel)
 
 
 def failures(settings: Settings, count: Callable[[str], None]) -> Failures:

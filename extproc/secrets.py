@@ -2,7 +2,8 @@
 
 A configuration names `os.environ/NAME` or `file/PATH`; only this module turns the name into a value, and it hands the
 value out as a `SecretStr`, whose repr and str are stars. A file is read again when it changes, so a rotated mount is
-picked up without a restart. An error names the reference and never the value.
+picked up without a restart. An error names the reference and never the value. `vault/PATH/FIELD` and `aws/NAME/FIELD`
+are asked of whoever keeps the secrets of this process (`secret_managers`).
 
 The subtle thing is rotation: a mounted secret vanishes, or is empty, for a moment. The last good value serves
 meanwhile, but not for ever: taking a secret away must end its use.
@@ -16,6 +17,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from pydantic import SecretStr
 
@@ -28,7 +30,9 @@ MAX_SECRET_BYTES = 64 * 1024
 GRACE_SECONDS = 60.0
 
 _SCHEMES = {"os.environ/": "env", "file/": "file", "vault/": "vault", "aws/": "aws", "oidc/": "oidc"}
-_NOT_YET = ("vault", "aws", "oidc")
+_NOT_YET = ("oidc",)
+#: A path, and a name of a field or nothing at its end. Names of AWS may be ARNs.
+_MANAGED = re.compile(r"[A-Za-z0-9_+=.@:-]+(?:/[A-Za-z0-9_+=.@:-]+)*/?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What people write when they mean a reference. Taken literally, it would be a secret that everybody can guess.
 _MEANT = re.compile(
@@ -65,6 +69,8 @@ def mistake(reference: SecretRef) -> str | None:
             return "names no environment variable: write os.environ/NAME"
         case "file" if not reference.location or not reference.location.isprintable():
             return "names no file: write file/PATH"
+        case "vault" | "aws":
+            return _managed_mistake(reference)
         case "literal" if _MEANT.fullmatch(value):
             return "looks like a reference, but is none: write os.environ/NAME or file/PATH"
         case "literal" if not _sound(value.strip()):
@@ -72,11 +78,25 @@ def mistake(reference: SecretRef) -> str | None:
     return None
 
 
+class Managed(Protocol):
+    """Secrets that a manager keeps."""
+
+    def handles(self, reference: SecretRef) -> bool:
+        """Whether a manager is asked for it."""
+        ...
+
+    def value(self, reference: SecretRef) -> SecretStr:
+        """Raises `SecretUnavailable`."""
+        ...
+
+
 class SecretResolver:
     """Turns references into values; remembers files for as long as they stay the same.
 
-    `clock` tells seconds that only go forward.
+    `clock` tells seconds that only go forward. `managed` is of the whole process, as its configuration is.
     """
+
+    managed: ClassVar[Managed | None] = None
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -88,14 +108,21 @@ class SecretResolver:
         Raises `SecretUnavailable` where there is none, or where it is empty, longer than `MAX_SECRET_BYTES`, or holds
         a control character, which no header could carry.
         """
+        managed = self.managed
+        if managed is not None and managed.handles(reference):
+            return managed.value(reference)
+        return self.local(reference)
+
+    def local(self, reference: SecretRef) -> SecretStr:
+        """As `resolve`, whatever a manager keeps."""
         match reference.scheme:
             case "env":
-                return _checked(reference, os.environ.get(reference.location, ""))
+                return checked(reference, os.environ.get(reference.location, ""))
             case "literal":
-                return _checked(reference, reference._literal.get_secret_value())
+                return checked(reference, reference._literal.get_secret_value())
             case "file":
                 return self._file(reference)
-        raise SecretUnavailable(f"{reference}: this kind of reference is not supported yet")
+        raise SecretUnavailable(f"{reference}: no manager of secrets is in use here")
 
     def _file(self, reference: SecretRef) -> SecretStr:
         known = self._files.get(reference.location)
@@ -123,14 +150,15 @@ def _read(reference: SecretRef, known: tuple[_Version, SecretStr, float] | None)
             raise SecretUnavailable(f"{reference} is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAX_SECRET_BYTES + 1)
-        return version, _checked(reference, content.decode())
+        return version, checked(reference, content.decode())
     except (OSError, ValueError) as error:
         reason = type(error).__name__
     # Raised outside of the handler: the error in hand may carry the bytes that were read.
     raise SecretUnavailable(f"{reference} cannot be read: {reason}")
 
 
-def _checked(reference: SecretRef, value: str) -> SecretStr:
+def checked(reference: SecretRef, value: str) -> SecretStr:
+    """The value without surrounding white space. Raises `SecretUnavailable` for one that cannot be a secret."""
     value = value.strip()
     if not value:
         raise SecretUnavailable(f"{reference} is not set or is empty")
@@ -139,6 +167,19 @@ def _checked(reference: SecretRef, value: str) -> SecretStr:
     if not _sound(value):
         raise SecretUnavailable(f"{reference} holds a line break or another control character")
     return SecretStr(value)
+
+
+def _managed_mistake(reference: SecretRef) -> str | None:
+    location = reference.location
+    if reference.scheme == "vault" and (not _is_path(location) or "/" not in location or location.endswith("/")):
+        return "names no secret of Vault: write vault/PATH/FIELD"
+    if not _is_path(location):
+        return "names no secret of AWS: write aws/NAME/FIELD, or aws/NAME for the whole"
+    return None
+
+
+def _is_path(location: str) -> bool:
+    return bool(_MANAGED.fullmatch(location)) and not {".", ".."} & {*location.split("/")}
 
 
 def _sound(value: str) -> bool:

@@ -50,6 +50,8 @@ class Rows:
         self._resolver = SecretResolver()
         self._ids: dict[str, int] = {}
         self._upstreams: dict[str, Upstream] = {}
+        #: Where each reference stood first.
+        self.places: dict[str, str] = {}
 
     def deployment(self, row: Model, place: Place) -> Deployment:
         """The deployment of a row. Raises `ConfigError`, and `SecretUnavailable` for an `api_base` that is not set."""
@@ -81,6 +83,8 @@ class Rows:
             self._refuse(place, f"{reference.scheme}/… is not supported yet: write os.environ/NAME or file/PATH")
         if reason := secrets.mistake(reference):
             self._refuse(place, f"{_named(place)} {reason}")
+        if reference.scheme != "literal":
+            self.places.setdefault(str(reference), self._document.at_value(place))
         return reference
 
     def _check_name(self, name: str, place: Place) -> None:

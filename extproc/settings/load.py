@@ -18,7 +18,9 @@ from pydantic_core import ErrorDetails
 
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.model import Deployment
-from extproc.settings import document, limits, user_headers
+from extproc.secret_managers.keeping import KeptSecrets
+from extproc.secrets import SecretResolver
+from extproc.settings import document, guardrails, limits, managers, user_headers
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
@@ -66,14 +68,16 @@ def load(path: Path | None, *, strict: bool = False) -> Settings:
     """The settings of a file, or the defaults where there is none.
 
     Raises `ConfigError` with one line for each mistake, `FILE:LINE:COLUMN: …`; with `strict`, for each unsupported
-    setting too.
+    setting too. From now on every resolver of this process asks the file's managers of secrets.
     """
     if path is None:
         return Settings()
+    SecretResolver.managed = None
     found = document.read(path)
     settings = _settings(found, _validated(found), path.absolute().parent)
     if strict and settings.unsupported:
         raise ConfigError("\n".join(settings.unsupported))
+    SecretResolver.managed = KeptSecrets(settings.managers)
     return settings
 
 
@@ -105,6 +109,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
     told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file), **user_headers.of(file)}
     unsupported += user_headers.unsupported(file, found)
+    unsupported += guardrails.unsupported(file.guardrails, found)
     for section, name in _SECRET_LISTS:
         with mistakes:
             texts = getattr(getattr(file, section), name) or ()
@@ -114,10 +119,17 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
         with mistakes:
             text = getattr(getattr(file, section), name)
             told[name] = rows.secret(None if text is None else str(text), (section, name))
+    with mistakes:
+        told["managers"] = managers.of(file, rows)
+    told["secret_places"] = rows.places
     for line in (*limits.mistakes(file, found), *user_headers.mistakes(file, found)):
         with mistakes:
             raise ConfigError(line)
+    for line in guardrails.mistakes(file.guardrails, found):
+        with mistakes:
+            raise ConfigError(line)
     mistakes.tell()
+    told["guardrails"] = guardrails.of(file.guardrails)
     return Settings(deployments=deployments, unsupported=tuple(unsupported), **told)
 
 

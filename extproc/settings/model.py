@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from extproc.guardrails import Configured
 from extproc.model import Allowance, Deployment, SecretRef, Upstream
+from extproc.secret_managers import Managers
 
 MEBIBYTE = 1024 * 1024
 
@@ -18,7 +20,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `database_listen_url` leads to the same database without a pooler between, `None` where `database_url` does.
     `everybody`, `model_rates` (by model name) and `per_deployment` are the limits that do not hang on a key; `dry_run`
     names limits that refuse nobody. `counter_lease_ms` is how long a worker that is not heard of is believed to be
-    alive. `unsupported` lists settings without an
+    alive. `managers` keep secrets elsewhere; `secret_places` says where in the file each reference stands.
+    `unsupported` lists settings without an
     effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
 
@@ -63,7 +66,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_password: SecretRef | None = None
     counter_deadline_ms: int = 250
     counter_lease_ms: int = 30_000
+    guardrails: tuple[Configured, ...] = ()
+    redaction_deadline_ms: int = 2_000
+    managers: Managers = Managers()
+    secret_places: dict[str, str] = {}
     unsupported: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[SecretRef, ...]:
+        """Every secret that the configuration refers to, in order of appearance."""
+        values = [getattr(self, name) for name in self.__struct_fields__]
+        several = [each for value in values if isinstance(value, tuple) for each in value]
+        owned = [each.credential for each in self.deployments]
+        return tuple(dict.fromkeys(each for each in (*values, *several, *owned) if isinstance(each, SecretRef)))
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:

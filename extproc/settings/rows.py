@@ -19,7 +19,7 @@ from extproc.settings.schema import Model, ModelInfo, Parameters, fields_of, pla
 
 _FILE = "model"
 _NOWHERE = f"{_FILE}:1:1: "
-#: May be references; a file of the gateway's own machine is none of a caller's business.
+#: May be references; a file of the gateway's own machine, or its secrets elsewhere, are none of a caller's business.
 _MAYBE_REFERENCES = ("api_key", "api_base", "base_url")
 
 
@@ -30,8 +30,8 @@ def checked(
     may be a secret. Raises `ConfigError`."""
     known = {name: value for name, value in parameters.items() if name in fields_of(Parameters) and value is not None}
     for name in _MAYBE_REFERENCES:
-        if str(known.get(name, "")).startswith("file/"):
-            raise ConfigError(f"litellm_params.{name} cannot name a file")
+        if str(known.get(name, "")).startswith(("file/", "vault/", "aws/")):
+            raise ConfigError(f"litellm_params.{name} cannot name a file, or a secret of a manager")
     row = _row(model_name, known, info)
     return plain(row.litellm_params.model_dump(exclude_unset=True)), plain({**_given(row.model_info)})
 

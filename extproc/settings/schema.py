@@ -9,48 +9,22 @@ defaults are LiteLLM's (`docs.litellm.ai/docs/proxy/config_settings`); what only
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
 
-#: US dollars. Above a dollar a token it is surely the price of a million tokens, and would be billed a million times.
-MAX_DOLLARS_PER_TOKEN = 1
-
-T = TypeVar("T")
-
-
-def _no_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("expected a number")  # noqa: TRY004 - pydantic turns only ValueErrors into messages
-    return value
-
-
-def _empty_if_null(value: object) -> object:
-    return {} if value is None else value
-
-
-Section = Annotated[T, BeforeValidator(_empty_if_null)]
-Text = Annotated[str, Field(min_length=1)]
-#: A secret or a reference to one. Never shown by an error of ours.
-Secret = Annotated[str, Field(min_length=1)]
-Price = Annotated[
-    Decimal, Field(strict=False, ge=0, le=MAX_DOLLARS_PER_TOKEN, allow_inf_nan=False), BeforeValidator(_no_boolean)
-]
-RequestPrice = Annotated[
-    Decimal, Field(strict=False, ge=0, le=1_000, allow_inf_nan=False), BeforeValidator(_no_boolean)
-]
-Seconds = Annotated[
-    Decimal, Field(strict=False, ge=0, le=31_536_000, allow_inf_nan=False), BeforeValidator(_no_boolean)
-]
-Megabytes = Annotated[Decimal, Field(strict=False, gt=0, le=1_024, allow_inf_nan=False), BeforeValidator(_no_boolean)]
-
-
-class Checked(BaseModel):
-    """A mapping of the file. Fields that are not declared are kept in `model_extra`."""
-
-    model_config = ConfigDict(
-        extra="allow", strict=True, frozen=True, hide_input_in_errors=True, protected_namespaces=()
-    )
+from extproc.settings.checked import (
+    Checked,
+    Megabytes,
+    Price,
+    RequestPrice,
+    Seconds,
+    Secret,
+    Section,
+    Text,
+    no_boolean,
+)
+from extproc.settings.schema_guardrails import GuardrailBlock
 
 
 class Prices(Checked):
@@ -68,7 +42,7 @@ class Prices(Checked):
 
 Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Dollars = Annotated[
-    Decimal, Field(strict=False, ge=0, le=1_000_000_000, allow_inf_nan=False), BeforeValidator(_no_boolean)
+    Decimal, Field(strict=False, ge=0, le=1_000_000_000, allow_inf_nan=False), BeforeValidator(no_boolean)
 ]
 
 
@@ -113,6 +87,33 @@ UserHeaders = Annotated[
 ]
 
 
+class SecretManager(Checked):
+    """`general_settings.secret_manager`: where Vault, or AWS Secrets Manager, is."""
+
+    type: Literal["vault", "hashicorp_vault", "aws", "aws_secret_manager"] | None = None
+    vault_address: Text | None = None
+    vault_mount_path: Text | None = None
+    vault_token: Secret | None = None
+    vault_approle_role_id: Secret | None = None
+    vault_approle_secret_id: Secret | None = None
+    vault_kubernetes_role: Text | None = None
+    vault_kubernetes_jwt: Text | None = None
+    vault_auth_mount: Text | None = None
+    vault_namespace: Text | None = None
+    vault_kv_version: Annotated[int, Field(ge=1, le=2)] | None = None
+    vault_ca_cert: Text | None = None
+    aws_region_name: Text | None = None
+    aws_endpoint_url: Text | None = None
+
+
+class KeyManagementSettings(Checked):
+    """`general_settings.key_management_settings`, as LiteLLM has it, for reading."""
+
+    hosted_keys: list[Text] | None = None
+    primary_secret_name: Text | None = None
+    access_mode: Literal["read_only", "write_only", "read_and_write"] = "read_only"
+
+
 class GeneralSettings(Checked):
     """`general_settings`. Cache times are seconds, sizes megabytes of 2**20 bytes."""
 
@@ -134,6 +135,9 @@ class GeneralSettings(Checked):
     global_max_parallel_requests: Whole | None = None
     apply_user_budget_to_team_keys: bool = False
     user_header_mappings: UserHeaders | None = None
+    secret_manager: Section[SecretManager] = SecretManager()
+    key_management_system: Literal["hashicorp_vault", "aws_secret_manager"] | None = None
+    key_management_settings: Section[KeyManagementSettings] = KeyManagementSettings()
     max_failed_login_attempts_per_source: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     failed_login_window_seconds: Annotated[Seconds, Field(gt=0)] | None = None
     failed_login_block_seconds: Annotated[Seconds, Field(gt=0)] | None = None
@@ -177,9 +181,11 @@ class ExtprocSettings(Checked):
     dry_run: list[Text] | None = None
     database_listen_url: Secret | None = None
     audit_key: Secret | None = None
+    secret_refresh_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
     store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None
+    redaction_deadline_ms: Annotated[int, Field(ge=50, le=60_000)] | None = None
     stream_idle_timeout_ms: Annotated[int, Field(ge=1_000, le=86_400_000)] | None = None
 
 
@@ -191,6 +197,7 @@ class Configuration(Checked):
     litellm_settings: Section[LitellmSettings] = LitellmSettings()
     router_settings: Section[RouterSettings] = RouterSettings()
     extproc_settings: Section[ExtprocSettings] = ExtprocSettings()
+    guardrails: Annotated[list[GuardrailBlock], BeforeValidator(lambda value: [] if value is None else value)] = []
 
 
 def fields_of(kind: type[BaseModel]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Nothing is started or changed here. `Wishes` come from the command line, a `Plan
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from extproc.errors import ConfigError
+from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
 from extproc.settings import demo, load, workers
 from extproc.settings.model import Layout, Settings
@@ -68,6 +70,8 @@ def settings_for(wishes: Wishes, say: Say) -> Settings:
     for line in settings.unsupported:
         say(f"warning: {line}")
     workers.check(settings, wishes.workers)
+    SecretResolver.managed = kept = KeptSecrets(settings.managers)
+    asyncio.run(kept.fetch_all(settings.references, settings.secret_places))
     resolver = SecretResolver()
     missing = [each for each in settings.deployments if not demo.is_usable(each, resolver)]
     usable = len(settings.deployments) > len(missing)

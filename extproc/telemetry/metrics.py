@@ -81,6 +81,10 @@ class Metrics:
         )
         self._unpriced = _Counted("extproc_unpriced", "Exchanges without a known price.", "model", "provider")
         self._estimated = _Counted("extproc_estimated", "Exchanges whose usage was estimated.", "model", "cut")
+        self._redactions = _Counted(
+            "extproc_redactions", "What was found in texts, and what was done.", "entity", "direction", "action"
+        )
+        self._unsearched = _Counted("extproc_unsearched", "Exchanges let pass without a search, by reason.", "reason")
         self._failed = _Counted(
             "extproc_authentication_failures", "Callers who could not prove who they are, by reason.", "reason"
         )
@@ -88,9 +92,11 @@ class Metrics:
         self._duration = _Observed("extproc_exchange_seconds", "Duration of an exchange.", _LONG_SECONDS)
         for collector in (
             self._requests, self._refusals, self._over, self._outage, self._tokens, self._spend, self._unpriced,
-            self._estimated, self._failed, self._added, self._duration,
+            self._estimated, self._redactions, self._unsearched, self._failed, self._added, self._duration,
         ):  # fmt: skip
             self.registry.register(collector)
+        told = "1 where the manager of secrets gave the value when it was asked last."
+        self._secret_up = Gauge("extproc_secret_up", told, ("reference",), registry=self.registry)
         self._store_up = Gauge("extproc_store_up", "1 where the store answers.", ("store",), registry=self.registry)
 
     def observe(self, outcome: Outcome, busy_nanoseconds: int, model_name: str) -> None:
@@ -104,6 +110,10 @@ class Metrics:
             self._over.add(1, kind, setting.partition(":")[0])
         if outcome.outage:
             self._outage.add(1)
+        for (direction, entity, action), count in outcome.redactions.items():
+            self._redactions.add(count, entity, direction, action)
+        if outcome.unsearched:
+            self._unsearched.add(1, outcome.unsearched)
         self._added.observe(busy_nanoseconds / 1e9)
         self._duration.observe((outcome.ended_at - outcome.started_at) / 1000)
         if outcome.receipt is not None:
@@ -116,6 +126,10 @@ class Metrics:
     def store_up(self, store: str, up: bool) -> None:
         """Set the 0/1 gauge of a store."""
         self._store_up.labels(store).set(int(up))
+
+    def secret_up(self, reference: str, up: bool) -> None:
+        """Set the 0/1 gauge of a reference, which says where a secret is and nothing of it."""
+        self._secret_up.labels(reference).set(int(up))
 
     def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """A gauge whose value is asked for at each scrape."""
