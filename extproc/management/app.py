@@ -7,8 +7,8 @@ from fastapi.security import HTTPBearer
 
 from extproc import __version__
 from extproc.management import (
-    audit,
     attempts,
+    audit,
     budgets,
     customers,
     documentation,
