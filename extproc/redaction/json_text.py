@@ -26,7 +26,8 @@ MAX_DEPTH = 1000
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r'[^"{}\[\],:]*')
 _IN_STRING = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])[^"\\\x00-\x1f]*)*')
-_BEGUN_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
+#: An escape that is cut, or the first half of a character that two escapes make.
+_BEGUN_ESCAPE = re.compile(r"\\(?:u(?:[0-9A-Fa-f]{0,3}|[dD][89abAB][0-9A-Fa-f]{2}(?:\\(?:u[0-9A-Fa-f]{0,3})?)?))?\Z")
 _LITERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
@@ -108,14 +109,15 @@ class JsonStreamRedactor:
     def _inside(self, string: StreamRedactor, final: bool) -> str | None:
         """What of a string has arrived, or its closing quote."""
         end = _run(_IN_STRING, self._unread)
+        if not final and (end == len(self._unread) or _BEGUN_ESCAPE.match(self._unread, end)):
+            end = _without_begun_escape(self._unread)
+            return string.feed(self._take(end)) if end else None
         if end:
             return string.feed(self._take(end))
         if self._unread[0] == '"':
             rest = string.flush()
             self._before, self._string = string.seen_before(), None
             return rest + self._structure(1)
-        if _BEGUN_ESCAPE.match(self._unread) and not final:
-            return None
         return self._become_text()
 
     def _text(self, final: bool) -> str | None:
@@ -191,9 +193,11 @@ def _run(characters: re.Pattern[str], text: str) -> int:
 
 
 def _without_begun_escape(text: str) -> int:
-    """How much of a text there is before an escape that its end has cut."""
+    """How much of a text there is before an escape that its end has cut; the second of two backslashes begins none."""
     begun = _BEGUN_ESCAPE.search(text)
-    if begun is None:
-        return len(text)
-    backslashes = len(text[: begun.start()]) - len(text[: begun.start()].rstrip("\\"))
-    return len(text) if backslashes % 2 else begun.start()
+    while begun:
+        before = text[: begun.start()]
+        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
+            return begun.start()
+        begun = _BEGUN_ESCAPE.search(text, begun.start() + 1)
+    return len(text)

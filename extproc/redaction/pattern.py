@@ -22,6 +22,8 @@ MAX_REPEAT = 1000
 MAX_PATTERN_CHARS = 4096
 #: How deep groups may stand within groups.
 MAX_DEPTH = 40
+#: Longer repetitions are not counted in beginnings.
+_COUNTED = 8
 _MAX_PROGRAM_BYTES = 8 << 20
 _CLASSES = frozenset("dDwWsS")
 _PUNCTUATION = frozenset("\\.^$|?*+()[]{}-/ \"'#&~@%!,:;<>=_`")
@@ -82,8 +84,8 @@ def render(node: Node) -> str:
             return _repeated(render(what), least, most)
         case Sequence(parts):
             return "".join(map(render, parts))
-        case Choice(options):
-            return _any_of(map(render, options))
+        case _:
+            return _any_of(map(render, node.options))
 
 
 def width(node: Node) -> tuple[int, int]:
@@ -99,8 +101,8 @@ def width(node: Node) -> tuple[int, int]:
         case Sequence(parts):
             widths = [width(part) for part in parts]
             return sum(shortest for shortest, _ in widths), sum(longest for _, longest in widths)
-        case Choice(options):
-            widths = [width(option) for option in options]
+        case _:
+            widths = [width(option) for option in node.options]
             return min(shortest for shortest, _ in widths), max(longest for _, longest in widths)
 
 
@@ -108,17 +110,35 @@ def beginnings(node: Node) -> str:
     """The pattern of what may become a match with more text; a match that waits to see what follows it is among them.
 
     In a sequence it is: a beginning of the first part, or all of the first part and a beginning of the rest. In a
-    repetition: all but one of the turns, and a beginning of one more.
+    repetition: all but one of the turns, and a beginning of one more. Long repetitions are not counted: to hold a
+    little too much is right, too, and a program that counts to hundreds in many places at once is slow.
     """
     match node:
         case One() | Edge():
             return ""
         case Repeat(what, _, most):
-            return (_repeated(render(what), 0, most - 1) if most > 1 else "") + beginnings(what)
+            return (_loosely(what, 0, most - 1) if most > 1 else "") + beginnings(what)
         case Sequence(parts):
             return _beginnings_of(parts)
-        case Choice(options):
-            return _any_of(map(beginnings, options))
+        case _:
+            return _any_of(map(beginnings, node.options))
+
+
+def _loose(node: Node) -> str:
+    """The pattern, without counting long repetitions: what matches it may be more than what the pattern matches."""
+    match node:
+        case One(text) | Edge(text):
+            return text
+        case Repeat(what, least, most):
+            return _loosely(what, least, most)
+        case Sequence(parts):
+            return "".join(map(_loose, parts))
+        case _:
+            return _any_of(map(_loose, node.options))
+
+
+def _loosely(what: Node, least: int, most: int) -> str:
+    return f"(?:{_loose(what)})*" if most > _COUNTED else _repeated(_loose(what), least, most)
 
 
 def compiled(pattern: str, max_mem: int = _MAX_PROGRAM_BYTES) -> re2._Regexp:
@@ -145,7 +165,7 @@ def _beginnings_of(parts: Sequences[Node]) -> str:
     found = ""
     for place in range(len(parts) - 1, -1, -1):
         first = beginnings(parts[place])
-        found = first if place == len(parts) - 1 else f"(?:{first}|{render(parts[place])}{found})"
+        found = first if place == len(parts) - 1 else f"(?:{first}|{_loose(parts[place])}{found})"
     return found
 
 
@@ -307,7 +327,11 @@ class _Reader:
         return character if character.isascii() and character.isalnum() else f"\\x{ord(character):02x}"
 
     def _folded(self, text: str) -> One:
-        return One(f"(?i:{text})" if self._fold else text)
+        """A character in both cases, where case does not count. Of Latin-1, RE2 knows the cases of ASCII only."""
+        if not self._fold:
+            return One(text)
+        other = chr(_code(text)).swapcase() if text.startswith("\\x") else ""
+        return One(f"[{text}{self._literal(other)}]" if "\xc0" <= other <= "\xff" else f"(?i:{text})")
 
     def _next(self) -> str:
         return self._pattern[self._at : self._at + 1]

@@ -30,9 +30,9 @@ class Recognizer:
     it is seen (ASCII forms, nothing unseen). `context` are words, compared without case from the beginning of a word.
     `block_characters` (the inside of a class) is for blocks that are longer than a pattern may be: behind the pattern
     the match goes on through such characters, to the end of the first match of `until` where there is one, else to the
-    last of them, and never beyond `longest` characters in all. A block is not asked for its context, nor `valid`.
-    A match that is refused is tried shorter, and from its next character on; with `whole` it is refused whole, and the
-    search goes on behind it.
+    last of them, and never beyond `longest` characters in all. A `whole` block is taken or refused as one: it never
+    begins behind one of its own characters. A match of any other kind that is refused is tried shorter, and from its
+    next character on.
     """
 
     entity: str

@@ -129,11 +129,12 @@ RECOGNIZERS = (
     Recognizer("IP_ADDRESS", rf"\b(?:{_OCTET}\.){{3}}{_OCTET}\b", 15, score=0.6),
     Recognizer(
         "IP_ADDRESS",
-        r"(?i)(?:\b[0-9a-f]{1,4}|\B:)(?::[0-9a-f]{0,4}){0,6}:[0-9a-f]{1,4}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}::",
+        r"(?i)(?:\b[0-9a-f]{1,4}|\B:)(?::[0-9a-f]{0,4}){0,6}:[0-9a-f]{1,4}\b",
         39,
         _ipv6,
         score=0.6,
     ),
+    Recognizer("IP_ADDRESS", r"(?i)\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}::", 36, _ipv6, score=0.6),
     Recognizer(
         "MAC_ADDRESS",
         r"(?i)\b(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})\b",

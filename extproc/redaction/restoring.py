@@ -78,8 +78,8 @@ class Restorer:
             at = match.end()
             if match.lastgroup == "begun":
                 self._held = match[0]
-            else:
-                given.append(self._value(match[0]) if match.lastgroup else match[0])
+                break
+            given.append(self._value(match[0]) if match.lastgroup else match[0])
         return "".join([*given, text[at:]])
 
     def _value(self, written: str) -> str:
@@ -89,4 +89,10 @@ class Restorer:
         if value is None:
             return written
         self.restored += 1
-        return json.dumps(value, ensure_ascii=False)[1:-1] if self._escaped else value
+        return _escaped(value) if self._escaped else value
+
+
+def _escaped(value: str) -> str:
+    """A value inside a string of JSON. Half a character, which UTF-8 does not have, needs an escape."""
+    halves = any("\ud800" <= character <= "\udfff" for character in value)
+    return json.dumps(value, ensure_ascii=halves)[1:-1]

@@ -119,7 +119,7 @@ class _Candidate:
 class _Compiled:
     """One rule, ready to search."""
 
-    __slots__ = ("_block", "_context", "_program", "_until", "rule")
+    __slots__ = ("_block", "_context", "_inside", "_program", "_until", "rule")
 
     def __init__(self, rule: Rule, text: str) -> None:
         recognizer = rule.recognizer
@@ -129,16 +129,21 @@ class _Compiled:
         self._until = pattern.compiled(pattern.render(pattern.parse(recognizer.until))) if recognizer.until else None
         block = recognizer.block_characters
         self._block = re.compile(f"[{block}]*".encode("latin-1")) if block else None
+        self._inside = (
+            frozenset(re.findall(f"[{block}]".encode("latin-1"), bytes(range(256)))) if block else frozenset()
+        )
 
     def next(self, seen: bytes, start: int, final: bool) -> _Candidate | None:
         """The first credible match from `start` on."""
+        whole = self.rule.recognizer.whole
         while match := self._program.search(seen, start):
             begin, end = match.span()
             if self._block:
-                return _Candidate(begin, self._end_of_block(self._block, seen, begin, end, final), self)
-            if self._is_sure(seen, begin) and (accepted := self._accepted(seen, begin, end)):
+                end = self._end_of_block(self._block, seen, begin, end, final)
+            fits = not whole or begin == 0 or seen[begin - 1 : begin] not in self._inside
+            if fits and self._is_sure(seen, begin) and (accepted := self._accepted(seen, begin, end)):
                 return _Candidate(begin, accepted, self)
-            start = end if self.rule.recognizer.whole else begin + 1
+            start = end if whole else begin + 1
         return None
 
     def _is_sure(self, seen: bytes, begin: int) -> bool:
@@ -150,14 +155,17 @@ class _Compiled:
         return self._context.search(before) is not None and scored_in_context(score) >= threshold
 
     def _accepted(self, seen: bytes, begin: int, end: int) -> int:
-        """Where the longest match ends that the recognizer takes for valid; 0 where there is none."""
-        recognizer = self.rule.recognizer
-        if recognizer.valid is None:
+        """Where the longest match ends that the recognizer takes for valid; 0 where there is none.
+
+        A block whose end may still come is not asked yet.
+        """
+        valid = self.rule.recognizer.valid
+        if valid is None or end > len(seen):
             return end
-        for _ in range(1 if recognizer.whole else _MAX_TRIES):
-            if recognizer.valid(seen[begin:end].decode("latin-1")):
+        for _ in range(_MAX_TRIES):
+            if valid(seen[begin:end].decode("latin-1")):
                 return end
-            shorter = self._program.match(seen, begin, end - 1)
+            shorter = None if self._block else self._program.match(seen, begin, end - 1)
             if shorter is None:
                 break
             end = shorter.end()
@@ -192,5 +200,5 @@ def _set_of(patterns: Sequence[str]) -> re2.Set:
 
 
 def _words(words: Sequence[str]) -> re2._Regexp:
-    """Words of a context, from the beginning of a word, without case."""
-    return pattern.compiled("(?i)" + "|".join(rf"\b{re2.escape(word)}" for word in words))
+    """Words of a context, from the beginning of a word or of a part of a name such as `api_key`, without case."""
+    return pattern.compiled(rf"(?i)(?:\b|_)(?:{'|'.join(map(re2.escape, words))})")

@@ -8,20 +8,33 @@ the rows are generous. `SECRETS` are all the entities here, for a policy that wa
 from __future__ import annotations
 
 from extproc.redaction import checks
-from extproc.redaction.recognizer import Recognizer
+from extproc.redaction.recognizer import Recognizer, Valid
 
 #: How long a private key or a web token may be, in characters: an RSA key of 16384 bits fits.
 MAX_BLOCK_CHARS = 16 * 1024
-_KEYWORDS = ("key", "secret", "token", "passw", "pwd", "credential", "auth", "bearer")
+_KEYWORDS = (
+    *("key", "secret", "token", "passw", "pwd", "credential", "auth", "bearer"),
+    *("apikey", "accesskey", "secretkey", "accesstoken", "authtoken", "refreshtoken", "clientsecret"),
+)
 
 
 def _row(entity: str, pattern: str, longest: int, score: float = 0.95) -> Recognizer:
     return Recognizer(entity, pattern, longest, score=score)
 
 
+def _run(entity: str, characters: str, shortest: int, valid: Valid, context: tuple[str, ...]) -> Recognizer:
+    """A run of characters without a mark of its own, worth something only behind a word of its context."""
+    pattern = f"[{characters}]{{{shortest}}}"
+    return Recognizer(entity, pattern, MAX_BLOCK_CHARS, valid, context, 0.05, block_characters=characters, whole=True)
+
+
+def _aws_secret(text: str) -> bool:
+    return len(text) == 40 and checks.mixed(text)
+
+
 SECRETS_RECOGNIZERS = (
     _row("AWS_ACCESS_KEY", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", 20),
-    Recognizer("AWS_SECRET_KEY", r"[A-Za-z0-9/+]{40}", 40, checks.mixed, ("aws", "secret", "amazon"), 0.05, whole=True),
+    _run("AWS_SECRET_KEY", "A-Za-z0-9/+", 40, _aws_secret, ("aws", "secret", "amazon")),
     _row("GOOGLE_API_KEY", r"\bAIza[0-9A-Za-z_\-]{35}", 39),
     _row("GCP_TOKEN", r"\b(?:ya29\.[0-9A-Za-z_.\-]{20,400}|GOCSPX-[0-9A-Za-z_\-]{28})", 405),
     _row("AZURE_KEY", r"(?i)\bAccountKey=[A-Za-z0-9+/]{86}==|\bsig=[A-Za-z0-9%+/]{40,80}", 99),
@@ -72,7 +85,7 @@ SECRETS_RECOGNIZERS = (
         147,
         0.5,
     ),
-    Recognizer("SECRET", r"[A-Za-z0-9+/_=.~\-]{16,512}", 512, checks.mixed, _KEYWORDS, 0.05, whole=True),
+    _run("SECRET", r"A-Za-z0-9+/_=.~\-", 16, checks.mixed, _KEYWORDS),
 )
 
 SECRETS = tuple(dict.fromkeys(row.entity for row in SECRETS_RECOGNIZERS))

@@ -30,7 +30,8 @@ _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u316
     map(chr, range(0xFE00, 0xFE10))
 )
 _KEPT = 1 << 16
-_ESCAPE = re.compile(r'\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])')
+#: A character beyond the basic plane is two escapes, which are one.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[\"\\/bfnrt])")
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -126,9 +127,8 @@ def see(text: str) -> bytes:
 
 
 def unescaped(text: str) -> str:
-    """What JSON's escapes in a text stand for. What is no escape stays as it is; two halves become one character."""
-    plain = _ESCAPE.sub(lambda match: _character(match[0]), text)
-    return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    """What JSON's escapes in a text stand for. What is no escape stays as it is."""
+    return _ESCAPE.sub(lambda match: _character(match[0]), text)
 
 
 def _characters(text: str) -> Iterator[tuple[str, int, int]]:
@@ -142,6 +142,7 @@ def _characters(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _character(escape: str) -> str:
-    if escape[1] == "u":
-        return chr(int(escape.removeprefix("\\u"), base=16))
-    return _ESCAPES.get(escape[1], escape[1])
+    if escape[1] != "u":
+        return _ESCAPES.get(escape[1], escape[1])
+    units = bytes.fromhex(escape.replace("\\u", ""))
+    return units.decode("utf-16-be", "surrogatepass")

@@ -1,0 +1,228 @@
+"""A text is redacted alike however it is cut, and little of it waits."""
+
+import codecs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redaction.redacting import compiled, cut, redactor
+
+from extproc.redaction import (
+    ENTITIES,
+    Action,
+    Blocked,
+    Placeholders,
+    Restorer,
+    TextTooLong,
+    recognizer,
+)
+
+PIECES = [
+    *("john.doe@example.com", " 4111 1111 1111 1111 ", "+44 20 7946 0958", "+1 415 555 2671", "10.1.2.3", "a@b", "12"),
+    *("sk-proj-abcdefghijklmnopqrstuvwx", "AKIAABCDEFGHIJKLMNOP", "536-90-4399", "DE89 3704 0044 0532 0130 00", "@"),
+    *("eyJhbGciOiJI.eyJzdWIiOiIxMjM0.abcdefghijk", "-----BEGIN RSA PRIVATE KEY-----", "passport ", "123456789", "-"),
+    *(
+        "-----END RSA PRIVATE KEY-----",
+        "\u65e5\u672c\u8a9e",
+        "\xe9",
+        "\uff4a\uff4f\uff45\uff20ex.com",
+        "\u200b",
+        "key: ",
+    ),
+    *("9f8a7b6c5d4e3f2a1b0c", "postgres://u:p@h/db", "<EMAIL_ADDRESS_1>", "<", "EMAIL", "born ", "12/03/1980", "."),
+    *(
+        "x" * 70,
+        "1" * 20,
+        "\\",
+        '"',
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "null",
+        "1.5e3",
+        " ",
+        "x",
+        "\n",
+        "_",
+        "/",
+        "\\u0040",
+    ),
+    "2001:db8::1",
+]
+texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join)
+sizes = st.lists(st.sampled_from([1, 1, 2, 3, 5, 9, 30]), max_size=60)
+
+
+def streamed(stream, pieces):
+    return "".join([stream.feed(piece) for piece in pieces]) + stream.flush()
+
+
+@settings(max_examples=300)
+@given(text=texts, sizes=sizes)
+def test_any_pieces_give_what_the_whole_gives(text, sizes):
+    whole = compiled(*ENTITIES).redact(text, Placeholders())
+    stream = compiled(*ENTITIES).stream(Placeholders())
+
+    assert streamed(stream, cut(text, sizes)) == whole.text
+    assert stream.findings == whole.findings
+
+
+@given(text=texts, sizes=sizes)
+def test_bytes_decoded_piece_by_piece_give_what_the_whole_gives(text, sizes):
+    text = text.encode("utf-8", "replace").decode()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    pieces = [decoder.decode(piece.encode("latin-1")) for piece in cut(text.encode().decode("latin-1"), sizes)]
+
+    assert (
+        streamed(compiled(*ENTITIES).stream(Placeholders()), pieces)
+        == compiled(*ENTITIES).redact(text, Placeholders()).text
+    )
+
+
+@given(text=texts, sizes=sizes)
+def test_what_was_masked_comes_back(text, sizes):
+    vault = Placeholders()
+    masked = compiled(*ENTITIES).redact(text, vault).text
+
+    assert Restorer(vault).restore(masked) == text
+    assert streamed(Restorer(vault), cut(masked, sizes)) == text
+
+
+@settings(max_examples=50)
+@given(text=texts, sizes=sizes)
+def test_actions_that_only_log_leave_any_pieces_as_they_are(text, sizes):
+    stream = redactor({"EMAIL_ADDRESS": Action.LOG, "CREDIT_CARD": Action.LOG}).stream(Placeholders())
+
+    assert streamed(stream, cut(text, sizes)) == text
+
+
+def test_prose_waits_for_no_more_than_the_word_it_is_in():
+    prose = "The quick brown fox jumps over the lazy dog, and then writes to nobody about it. " * 5
+    stream = compiled(*ENTITIES).stream(Placeholders())
+    held = []
+    for start in range(0, len(prose), 4):
+        stream.feed(prose[start : start + 4])
+        held.append(stream.held)
+
+    assert max(held) <= 7
+    assert sum(held) / len(held) < 4
+
+
+def test_what_waits_is_bounded_whatever_comes():
+    stream = redactor({"EMAIL_ADDRESS": Action.MASK}).stream(Placeholders())
+    for _ in range(300):
+        stream.feed("a" * 50)
+
+    assert stream.held <= 640
+
+
+def test_a_policy_without_rules_holds_nothing_and_changes_nothing():
+    nothing = redactor({})
+    stream = nothing.stream(Placeholders())
+
+    assert nothing.idle
+    assert not compiled("EMAIL_ADDRESS").idle
+    assert (stream.feed("joe@example.com"), stream.held, stream.flush()) == ("joe@example.com", 0, "")
+    assert stream.seen_before() == b""
+
+
+def test_the_context_is_what_was_said_before_also_when_it_is_gone():
+    stream = compiled("US_PASSPORT").stream(Placeholders())
+
+    assert streamed(stream, ["my ", "passport is ", "C123", "45678", "."]) == "my passport is <US_PASSPORT_1>."
+
+
+def test_overlapping_matches_are_replaced_together_and_leave_no_tail():
+    rows = (recognizer("FIRST", "aabb"), recognizer("SECOND", "bbcc"))
+    both = redactor({"FIRST": Action.MASK, "SECOND": Action.MASK}, custom=rows)
+
+    assert both.redact("xaabbccx", Placeholders()).text == "x<FIRST_1>x"
+
+
+def test_of_matches_at_one_place_the_longest_counts():
+    rows = (recognizer("SHORT", "aa"), recognizer("LONG", "aab"))
+    both = redactor({"SHORT": Action.MASK, "LONG": Action.MASK}, custom=rows)
+
+    assert both.redact("aab aa", Placeholders()).text == "<LONG_1> <SHORT_1>"
+
+
+def test_a_blocked_entity_blocks_also_where_it_only_overlaps():
+    rows = (recognizer("MASKED", "aabb"), recognizer("BLOCKED", "bbcc"))
+    both = redactor({"MASKED": Action.MASK, "BLOCKED": Action.BLOCK}, custom=rows)
+
+    with pytest.raises(Blocked, match="BLOCKED is not allowed") as blocked:
+        both.redact("aabbcc", Placeholders())
+    assert blocked.value.entity == "BLOCKED"
+
+
+def test_a_stream_gives_nothing_of_what_it_blocks():
+    stream = redactor({"EMAIL_ADDRESS": Action.BLOCK}).stream(Placeholders())
+
+    assert stream.feed("write to joe@exam") == "write to "
+    with pytest.raises(Blocked):
+        stream.feed("ple.com now")
+
+
+def test_what_is_logged_does_not_hide_what_is_masked():
+    both = redactor({"URL_CREDENTIALS": Action.LOG, "EMAIL_ADDRESS": Action.MASK})
+    found = both.redact("https://joe:x@example.com/", Placeholders())
+
+    assert found.text == "https://joe:<EMAIL_ADDRESS_1>/"
+    assert found.findings.counts == {("URL_CREDENTIALS", Action.LOG): 1, ("EMAIL_ADDRESS", Action.MASK): 1}
+
+
+def test_a_dry_run_counts_and_changes_nothing():
+    dry = redactor({"EMAIL_ADDRESS": Action.BLOCK, "CREDIT_CARD": Action.MASK}, dry_run=True)
+    text = "joe@example.com 4111 1111 1111 1111 <EMAIL_ADDRESS_1>"
+    found = dry.redact(text, Placeholders())
+
+    assert found.text == text
+    assert found.findings.counts == {("EMAIL_ADDRESS", Action.BLOCK): 1, ("CREDIT_CARD", Action.MASK): 1}
+
+
+def test_spans_are_places_in_the_text_as_it_came():
+    stream = compiled("EMAIL_ADDRESS").stream(Placeholders())
+    text = "a\u200b joe@example.com, jim@example.com"
+    streamed(stream, cut(text, [3, 9]))
+
+    assert [text[span.start : span.end] for span in stream.findings.spans] == ["joe@example.com", "jim@example.com"]
+
+
+def test_findings_of_several_texts_add_up():
+    one = compiled("EMAIL_ADDRESS").redact("a@example.com", Placeholders()).findings
+    one.update(compiled("EMAIL_ADDRESS").redact("b@example.com", Placeholders()).findings)
+
+    assert one.counts == {("EMAIL_ADDRESS", Action.MASK): 2}
+    assert len(one.spans) == 2
+
+
+@pytest.mark.parametrize("method", ["redact", "redact_json_text"])
+def test_a_text_that_is_too_long_is_an_error(method):
+    short = redactor({"EMAIL_ADDRESS": Action.MASK}, longest_text=10)
+
+    with pytest.raises(TextTooLong, match="of 11 characters is longer than 10") as error:
+        getattr(short, method)("x" * 11, Placeholders())
+    assert (error.value.length, error.value.limit) == (11, 10)
+
+
+def test_hashes_are_alike_for_equal_values_under_one_key_only():
+    hashing = redactor({"EMAIL_ADDRESS": Action.HASH})
+    one, other = (hashing.redact("joe@example.com joe@example.com", Placeholders(key)).text for key in (b"1", b"2"))
+
+    assert len(set(one.split())) == 1
+    assert one.startswith("<EMAIL_ADDRESS_")
+    assert one != other
+
+
+def test_an_exchange_never_sees_the_values_of_another():
+    shared = compiled("EMAIL_ADDRESS")
+    ours, theirs = Placeholders(), Placeholders()
+    shared.redact("joe@example.com", ours)
+    shared.redact("jim@example.com", theirs)
+
+    assert Restorer(ours).restore("<EMAIL_ADDRESS_1>") == "joe@example.com"
+    assert Restorer(theirs).restore("<EMAIL_ADDRESS_1>") == "jim@example.com"
+    assert Restorer(Placeholders()).restore("<EMAIL_ADDRESS_1>") == "<EMAIL_ADDRESS_1>"
