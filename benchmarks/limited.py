@@ -42,6 +42,8 @@ def configuration(plain: dict[str, Any], redis_url: str | None) -> dict[str, Any
     found["router_settings"] = {"rpm_limit": REQUESTS, "tpm_limit": TOKENS}
     if redis_url is not None:
         found["router_settings"]["redis_url"] = redis_url
+        # A machine that is busy with other work, or a Redis that is watched, must not refuse what is measured.
+        found["extproc_settings"] = {"counter_deadline_ms": 2_000}
     return found
 
 
