@@ -133,6 +133,11 @@ class Outbox:
         """Everything before this place is on disk."""
         return self._durable
 
+    @property
+    def unreadable(self) -> int:
+        """How many places were found that cannot be read."""
+        return len(self._bad)
+
     def append(self, receipt: Receipt) -> asyncio.Future[None]:
         """Queue a receipt; the future ends when it is durable. Call from the event loop's thread."""
         future = self._loop.create_future()

@@ -46,6 +46,7 @@ class Recorder:
         self._work.set()
         self._ledger_down = False
         self._depth = 0
+        self._unreadable = 0
 
     @property
     def depth(self) -> int:
@@ -86,7 +87,8 @@ class Recorder:
                 return False
             self._cursor = behind
             await asyncio.to_thread(self._outbox.discard, behind)
-            self._depth -= len(receipts) if own else 0
+            self._depth -= len(receipts) + self._outbox.unreadable - self._unreadable if own else 0
+            self._unreadable = self._outbox.unreadable
             if own and len(receipts) < BATCH:
                 return True
 

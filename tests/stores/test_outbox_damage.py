@@ -70,6 +70,7 @@ async def test_the_good_ones_are_booked_and_the_segment_is_set_aside(tmp_path, s
     await starting.put(receipt(event_id="new"))
     with caplog.at_level(logging.ERROR):
         assert await starting.ship()
+        assert starting.depth == 0
         await starting.close()
 
     assert await booked(store) == {"new", *(f"event-{number}" for number in range(5) if number != lost)}
@@ -103,6 +104,7 @@ async def test_a_segment_in_use_is_set_aside_too_when_all_else_of_it_is_booked(t
         file.write(b"\xff")
 
     assert await running.ship()
+    assert running.depth == 0
     await running.close()
 
     assert await booked(store) == {"event-0", "event-2"}
