@@ -1,9 +1,10 @@
 """The way to a yes or a no, in the order in which it is gone: the table of contents of everything that may refuse.
 
-Request headers: one credential, well formed → whose key is it? → blocked, expired → room for a receipt → a body that
-can be read. Request body: which model, may the key use it, which deployment serves it, with which credential → for whom
-is it made → room in every limit, reserved for all or none. The cheapest refusal comes first, so that a stranger costs
-no body and no row; nothing is refused any more once something is reserved.
+Request headers: where from → one credential, well formed → whose key is it? → blocked, expired → its
+addresses and routes → room for a receipt → a body that
+can be read. Request body: which model, may the key use it, which deployment serves it, with which credential → what
+must not leave → for whom is it made → room in every limit, reserved for all or none. The cheapest refusal comes first,
+so that a stranger costs no body and no row; nothing is refused any more once something is reserved.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ from typing import TypeAlias
 
 import msgspec
 
-from extproc import reservation
+from extproc import guardrails, reservation
 from extproc.admitted import Admitted, Client, Price
 from extproc.bodies import request
-from extproc.errors import SecretUnavailable, StoreUnavailable
+from extproc.bodies.redaction import Redaction
+from extproc.errors import MalformedBody, SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
+from extproc.guardrails import Guardrails
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
-from extproc.policy import access, credentials, end_users, hygiene, refusals
+from extproc.policy import access, credentials, end_users, hygiene, origins, refusals
 from extproc.policy.failures import Failures
 from extproc.policy.limits import House
+from extproc.policy.origins import Origins
 from extproc.policy.refusals import Refusal
 from extproc.policy.routing import Route, Routes
 from extproc.reservation import Reservation, Rules
 from extproc.stores.contract import Identities, ReceiptSink
+
+_NO_GUARDRAILS = Guardrails(())
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -49,7 +55,10 @@ class Surroundings(msgspec.Struct, frozen=True):
     max_response_bytes: int
     log_requester_ip: bool
     failures: Failures = msgspec.field(default_factory=Failures)
+    guardrails: Guardrails | None = None
+    redaction_deadline_ms: int = 2_000
     house: House = House()
+    origins: Origins = Origins()
     rules: Rules | None = None
     previous_digests: tuple[str, ...] = ()
     end_user_headers: tuple[bytes, ...] = ()
@@ -79,6 +88,8 @@ Admission: TypeAlias = "tuple[Admitted, Reservation | None, Header | None]"
 
 async def whose(surroundings: Surroundings, event: RequestHeaders, now: UnixMs) -> Verdict:
     """Everything that can be told from a request's headers."""
+    if refusal := surroundings.origins.check(_client(surroundings, event)):
+        return Verdict(None, refusal)
     credential = credentials.read(event.headers)
     if isinstance(credential, Refusal):
         return _failed(surroundings, event, now, Verdict(None, credential))
@@ -129,6 +140,11 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
         route=route,
         price=surroundings.price,
     )
+    redaction = await _redact(surroundings, asked)
+    if isinstance(redaction, Refusal):
+        return redaction
+    if redaction is not None:
+        admitted = msgspec.structs.replace(admitted, redaction=redaction)
     held = await _reserve(surroundings, admitted)
     return held if isinstance(held, Refusal) else (admitted, held, credential)
 
@@ -136,13 +152,31 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
 def _check_headers(surroundings: Surroundings, key: Key | None, event: RequestHeaders, now: UnixMs) -> Refusal | None:
     if key is None:
         return refusals.UNKNOWN_KEY
-    if refusal := access.check_key(key, now):
+    if refusal := access.check_key(key, now) or _check_bounds(surroundings, key, event):
         return refusal
     if not surroundings.receipts.accepting:
         return refusals.OUTBOX_FULL
     if event.end_of_stream:
         return refusals.EMPTY_BODY
     return hygiene.check_headers(event.headers) or end_users.check(event.headers, surroundings.end_user_headers)
+
+
+def _check_bounds(surroundings: Surroundings, key: Key, event: RequestHeaders) -> Refusal | None:
+    """From where the key may be used, and for which paths."""
+    if not key.fields:
+        return None
+    if refusal := surroundings.origins.check(_client(surroundings, event), key):
+        return refusal
+    path = dict(event.headers).get(b":path", b"").partition(b"?")[0].decode("ascii", "replace")
+    return access.check_route(key, path, access.MODEL_ROUTES)
+
+
+def _client(surroundings: Surroundings, event: RequestHeaders) -> str:
+    """The client's address; its headers are read only where proxies in front of Envoy are known."""
+    peer = origins.peer_of(_address(event))
+    return (
+        surroundings.origins.client(peer, origins.forwarded_of(event.headers)) if surroundings.origins.trusted else peer
+    )
 
 
 def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | None] | Refusal:
@@ -163,6 +197,24 @@ def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | 
 
 def _is_unpriced(surroundings: Surroundings, route: Route, now: UnixMs) -> bool:
     return surroundings.price(route.deployment, route.provider_model, "", Usage(), now) is None
+
+
+async def _redact(surroundings: Surroundings, asked: Request) -> Redaction | Refusal | None:
+    """Rewrite the request's texts as the guardrails that hold for it say."""
+    body = asked.body
+    if surroundings.guardrails is None and "guardrails" not in body.document:
+        return None
+    try:
+        names = guardrails.asked(body.document)
+    except MalformedBody as error:
+        return refusals.malformed_body(error.message, error.param, error.status)
+    configured = surroundings.guardrails or _NO_GUARDRAILS
+    redaction = configured.choose(asked.key, body.facts.model, asked.client.path, names)
+    if isinstance(redaction, Redaction):
+        return (
+            await guardrails.redact(redaction, body.api, body.document, surroundings.redaction_deadline_ms) or redaction
+        )
+    return redaction
 
 
 async def _reserve(surroundings: Surroundings, admitted: Admitted) -> Reservation | Refusal | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from extproc.bodies.redaction import Redaction
 from extproc.bodies.request import Prompt
 from extproc.bodies.response import ResponseBody
 from extproc.model import Deployment, Key, Nanos, Receipt, UnixMs, Usage
@@ -42,6 +43,7 @@ class Admitted(msgspec.Struct, frozen=True):
     prompt: Prompt
     route: Route
     price: Price
+    redaction: Redaction | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:

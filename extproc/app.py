@@ -208,6 +208,7 @@ def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, coun
         guardrails=guardrails.compiled(settings.guardrails) if settings.guardrails else None,
         redaction_deadline_ms=settings.redaction_deadline_ms,
         house=opening.house(settings),
+        origins=settings.origins,
         rules=Rules(
             reservations=counting.reservations,
             expectations=Expectations(),

@@ -7,6 +7,8 @@
     ├── SecretUnavailable   the operator: a secret reference leads nowhere; never carries the value
     ├── MalformedBody       the client: its body cannot be understood
     ├── StoreUnavailable    the surroundings: a store did not answer in time
+    ├── UnknownShape        the client, or its provider: content that cannot be searched where it must be
+    ├── RedactionFailed     whoever: what must be redacted could not be
     ├── OutboxFull          the surroundings: no room is left to promise a receipt
     ├── Blocked             the client, or the provider: a text has what the policy does not let through
     ├── TextTooLong         the client, or the provider: a text is longer than what may be searched
@@ -75,6 +77,18 @@ class TextTooLong(ExtprocError):
         super().__init__(f"a text of {length} characters is longer than {limit}")
         self.length = length
         self.limit = limit
+
+
+class UnknownShape(ExtprocError):
+    """A payload has content of a shape that cannot be searched. `str()` says which, and quotes nothing of it."""
+
+
+class RedactionFailed(ExtprocError):
+    """Texts that must be redacted could not be. `reason` is a word from a closed set, safe as a metric label."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class AlreadyExists(ExtprocError):

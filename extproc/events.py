@@ -52,8 +52,9 @@ class Proceed(msgspec.Struct, frozen=True, gc=False):
     """Go on. `set_headers` overwrite or add; `remove_headers` are lower-case names.
 
     `body` replaces the body of the event it answers: `None` leaves it, `b""` clears it. `reroute` asks Envoy to choose
-    the route again, with the headers just set. `skip_response_body` switches the response body's messages off; it has
-    meaning in the answer to `ResponseHeaders` only.
+    the route again, with the headers just set. `skip_response_body` switches the response body's messages off,
+    `buffer_response_body` makes them one, until whose answer the client sees nothing; both have a meaning in the answer
+    to `ResponseHeaders` only.
     """
 
     set_headers: tuple[Header, ...] = ()
@@ -61,6 +62,7 @@ class Proceed(msgspec.Struct, frozen=True, gc=False):
     body: bytes | None = None
     reroute: bool = False
     skip_response_body: bool = False
+    buffer_response_body: bool = False
 
 
 class Refuse(msgspec.Struct, frozen=True, gc=False):

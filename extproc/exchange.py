@@ -18,6 +18,7 @@ A stream whose budget is gone is told so in its own words, as an event, and then
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum, auto
 from typing import Any
@@ -27,8 +28,9 @@ import msgspec
 from extproc import admission
 from extproc.admission import Surroundings
 from extproc.admitted import Admitted, Client
-from extproc.bodies import request, response
-from extproc.errors import MalformedBody, ProtocolError, StreamEnded
+from extproc.bodies import redacted, request, response
+from extproc.bodies.redaction import Redaction
+from extproc.errors import Blocked, MalformedBody, ProtocolError, RedactionFailed, StreamEnded
 from extproc.events import (
     PROCEED,
     Event,
@@ -107,10 +109,13 @@ class Exchange:
         """The exchange is over, completely or not. Synchronous, so that it works in a cancelled task."""
         if self.phase in {Phase.FORWARDED, Phase.RESPONDING} and self._receipt is None:
             if self._body is not None:
-                self._body.flush()
+                # What cannot be passed on is not passed on; here only the count matters.
+                with contextlib.suppress(Blocked, RedactionFailed):
+                    self._body.flush()
             self._book(cut=True)
         self.phase = Phase.OVER
         refusal, held = self._refusal, self._reservation
+        searched = self._admitted.redaction if self._admitted else None
         if held is not None and self._receipt is None:
             held.withdraw()
         return Outcome(
@@ -127,6 +132,8 @@ class Exchange:
             explanation=refusal.explanation if refusal else None,
             over=tuple(f"{limit.scope.kind}:{limit.setting}" for limit in held.over) if held else (),
             outage=held is not None and held.alone,
+            redactions=dict(searched.found) if searched else refusal.found if refusal else {},
+            unsearched=searched.failed if searched else "",
         )
 
     # -- the request ---------------------------------------------------------------------------------------------------
@@ -183,8 +190,12 @@ class Exchange:
         set_headers, removed = hygiene.downstream_headers(
             event.headers, self._client.call_id, admitted.route.deployment, admitted.facts.model, admitted.key
         )
+        if admitted.redaction is not None:
+            set_headers += hygiene.redaction_headers(admitted.redaction.found, admitted.redaction.failed)
         if self._reservation is not None:
             set_headers += hygiene.limit_headers(self._reservation.left, alone=self._reservation.alone)
+        if admitted.redaction is not None and admitted.redaction.reads_answers and not event.end_of_stream:
+            return self._read_answer(admitted.redaction, headers, set_headers, removed)
         if self._status >= 300:
             self._fail()
         elif event.end_of_stream:
@@ -193,6 +204,29 @@ class Exchange:
         else:
             self._body = self._choose_body(admitted, headers)
         return Proceed(set_headers, removed, skip_response_body=self.over)
+
+    def _read_answer(
+        self,
+        redaction: Redaction,
+        headers: Mapping[bytes, bytes],
+        set_headers: tuple[Header, ...],
+        removed: tuple[bytes, ...],
+    ) -> Reply:
+        """A body whose texts are rewritten: a stream as it comes, anything else when it is whole."""
+        assert self._admitted is not None
+        if self._status >= 300:
+            self._fail()
+            self.phase = Phase.RESPONDING
+        self._body = redacted.body(
+            self._admitted.api,
+            redaction,
+            headers,
+            failed=self._status >= 300,
+            hide_usage=not self._admitted.facts.wants_usage,
+            limit=self._surroundings.max_response_bytes,
+        )
+        whole = not isinstance(self._body, redacted.RedactedStreamBody)
+        return Proceed(set_headers, (*removed, b"content-length"), buffer_response_body=whole)
 
     def _choose_body(self, admitted: Admitted, headers: Mapping[bytes, bytes]) -> response.ResponseBody:
         if headers.get(b"content-encoding", b"identity") != b"identity":
@@ -210,26 +244,43 @@ class Exchange:
             raise ProtocolError("a response body before its headers")
         if self._first_byte_at is None:
             self._first_byte_at = self._surroundings.now()
-        passed = body.feed(event.body) if event.body else None
-        if event.end_of_stream:
-            held = body.flush()
-            if held:
-                passed = (event.body if passed is None else passed) + held
+        try:
+            passed = self._take(body, event)
+        except Blocked as blocked:
+            names = ", ".join(self._admitted.redaction.names) if self._admitted and self._admitted.redaction else ""
+            return await self._withhold(body, refusals.blocked_entity(blocked.entity, names))
+        except RedactionFailed as failure:
+            return await self._withhold(body, refusals.answer_not_redacted(failure.reason))
         if body.finished:
             await self._complete()
-        elif self._reservation is not None and (refusal := await self._reservation.follow(body)):
+        elif self._receipt is None and self._reservation and (refusal := await self._reservation.follow(body)):
             return await self._end_stream(refusal)
         if event.end_of_stream:
             self.phase = Phase.OVER
         return PROCEED if passed is None or passed == event.body else Proceed(body=passed)
+
+    @staticmethod
+    def _take(body: response.ResponseBody, event: ResponseBody) -> bytes | None:
+        """What a message gives to pass on, `None` for "unchanged"."""
+        passed = body.feed(event.body) if event.body else None
+        if event.end_of_stream and (held := body.flush()):
+            return (event.body if passed is None else passed) + held
+        return passed
+
+    async def _withhold(self, body: response.ResponseBody, refusal: Refusal) -> Reply:
+        """The answer may not pass: what was used is booked, the client is told instead."""
+        if isinstance(body, redacted.RedactedStreamBody):
+            return await self._end_stream(refusal)
+        await self._complete()
+        return self._refuse(refusal)
 
     async def _end_stream(self, refusal: Refusal) -> Reply:
         """Say why the stream ends here; the next message ends it. Nobody waits: the provider would go on meanwhile."""
         assert self._api is not None
         self._refusal = refusal
         self.phase = Phase.ENDING
-        assert self._reservation is not None
-        self._book(cut=True, unseen=self._reservation.unseen)
+        if self._receipt is None:
+            self._book(cut=True, unseen=self._reservation.unseen if self._reservation else None)
         return Proceed(body=self._api.error_event(refusal.message, refusal.kind, refusal.param, refusal.status))
 
     async def _on_ending(self, _: Event) -> Reply:

@@ -198,6 +198,11 @@ class User(Allowance, frozen=True, kw_only=True):
     created_at: UnixMs = 0
     updated_at: UnixMs = 0
 
+    @property
+    def blocked(self) -> bool:
+        """Whether all keys of this user are refused."""
+        return self.fields.get("blocked") is True
+
 
 class Membership(Allowance, frozen=True, kw_only=True):
     """A user in a team, with limits of its own there (`max_budget` is LiteLLM's `max_budget_in_team`).
@@ -365,6 +370,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     `reason` is `""` unless the exchange was refused; `status` is what the client got, 0 where nothing was sent yet.
     `receipt` is there for every exchange that was forwarded. `explanation` tells of the limit without room, `over`
     names limits that were exceeded and refuse nobody, `outage` is whether this process counted limits alone.
+    `redactions` counts what was found in texts, by direction, entity and action; `unsearched` is why texts passed
+    without having been searched, or empty.
     """
 
     event_id: str
@@ -380,3 +387,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     explanation: Explanation | None = None
     over: tuple[str, ...] = ()
     outage: bool = False
+    redactions: dict[tuple[str, str, str], int] = {}
+    unsearched: str = ""

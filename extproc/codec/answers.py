@@ -20,6 +20,7 @@ from extproc.events import (
     PROCEED,
     Event,
     Header,
+    Proceed,
     Refuse,
     Reply,
     RequestBody,
@@ -66,7 +67,13 @@ def encode(event: Event, reply: Reply) -> bytes:
     elif reply.body is not None:
         common += _CLEARED_BODY
     answer = _opened(_ANSWER_TAGS[kind], _opened(_COMMON, common, len(body)), len(body))
-    return b"".join((answer, body, _WITHOUT_RESPONSE_BODY if reply.skip_response_body else b""))
+    return b"".join((answer, body, _mode(reply)))
+
+
+def _mode(reply: Proceed) -> bytes:
+    if reply.skip_response_body:
+        return _WITHOUT_RESPONSE_BODY
+    return _WHOLE_RESPONSE_BODY if reply.buffer_response_body else b""
 
 
 def _opened(tag: bytes, inner: bytes, more: int = 0) -> bytes:
@@ -123,14 +130,14 @@ def _unchanged(field: str) -> bytes:
     return bytes(response.SerializeToString())
 
 
-def _without_response_body() -> bytes:
+def _response_body(kind: int) -> bytes:
     """An override always replaces both body modes, so it must say every field, not only the one that changes."""
     response = ProcessingResponse()
     mode = response.mode_override
     mode.request_header_mode = _SEND
     mode.response_header_mode = _SEND
     mode.request_body_mode = _BUFFERED
-    mode.response_body_mode = _NONE
+    mode.response_body_mode = kind
     mode.request_trailer_mode = _SKIP
     mode.response_trailer_mode = _SKIP
     return bytes(response.SerializeToString())
@@ -156,7 +163,8 @@ def _part(path: str, **fields: Any) -> bytes:
 
 
 _UNCHANGED = {event: _unchanged(field) for event, field in _ANSWERS.items()}
-_WITHOUT_RESPONSE_BODY = _without_response_body()
+_WITHOUT_RESPONSE_BODY = _response_body(_NONE)
+_WHOLE_RESPONSE_BODY = _response_body(_BUFFERED)
 _TRAILERS = frozenset({RequestTrailers, ResponseTrailers})
 _ANSWER_TAGS = {event: _tag(field) for event, field in _ANSWERS.items()}
 # The answers to headers and to bodies are of one shape.

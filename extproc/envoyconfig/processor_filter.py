@@ -68,10 +68,10 @@ def processor_filter(settings: Settings) -> hcm.HttpFilter:
         status_on_error=envoy_type.HttpStatus(code=envoy_type.StatusCode(503)),
         message_timeout=milliseconds(settings.message_timeout_ms),
         processing_mode=mode,
-        # An override replaces both body modes, so only these two may ever be asked for: as configured, or without the
-        # rest of the response's body.
+        # An override replaces both body modes, so only these may ever be asked for: as configured, without the rest of
+        # the response's body, or with all of it at once.
         allow_mode_override=True,
-        allowed_override_modes=[mode, _mode(_Body.NONE)],
+        allowed_override_modes=[mode, _mode(_Body.NONE), _mode(_Body.BUFFERED)],
         mutation_rules=_mutation_rules(settings.mapped_headers),
         forward_rules=ext_proc.HeaderForwardingRules(
             disallowed_headers=matcher.ListStringMatcher(patterns=[exactly(name) for name in HIDDEN])

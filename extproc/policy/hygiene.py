@@ -8,7 +8,7 @@ under LiteLLM's names. What hardly differs from one exchange to the next is kept
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import chain
 
@@ -118,6 +118,16 @@ def limit_headers(left: Iterable[tuple[Limit, int]], *, alone: bool) -> tuple[He
         for word, value in (("limit", maximum), ("remaining", remaining), ("reset", f"{ROLLING_MS // 1000}s")):
             headers[f"x-ratelimit-{word}-{measure}".encode()] = str(value).encode()
     return tuple(headers.items())
+
+
+def redaction_headers(found: Mapping[tuple[str, str, str], int], failed: str) -> tuple[Header, ...]:
+    """What was found in the request, by entity: `EMAIL_ADDRESS=2, CREDIT_CARD=1`; and whether it passed unsearched."""
+    counts: dict[str, int] = {}
+    for (_, entity, _), count in found.items():
+        counts[entity] = counts.get(entity, 0) + count
+    told = ", ".join(f"{entity}={count}" for entity, count in sorted(counts.items()))
+    headers = ((b"x-extproc-redactions", printable(told or "none")),)
+    return (*headers, (b"x-extproc-redaction-failed", failed.encode())) if failed else headers
 
 
 def refusal_headers(call_id: str) -> tuple[Header, ...]:

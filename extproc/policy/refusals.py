@@ -20,7 +20,8 @@ class Refusal(msgspec.Struct, frozen=True):
     """Why an exchange ends here.
 
     `kind` is the error's `type`, `param` the field or credential at fault. `reason` is a word from a closed set, safe
-    as a metric label; nothing a client sent ever becomes one. `explanation` is there where a limit had no room.
+    as a metric label; nothing a client sent ever becomes one. `explanation` is there where a limit had no room,
+    `found` counts what was found in texts, as in `Outcome.redactions`.
     """
 
     status: int
@@ -30,6 +31,7 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
     headers: tuple[Header, ...] = ()
     explanation: Explanation | None = None
+    found: dict[tuple[str, str, str], int] = {}
 
 
 def envelope(refusal: Refusal) -> bytes:
@@ -161,6 +163,21 @@ def team_blocked(team_id: str) -> Refusal:
     )
 
 
+def user_blocked(user_id: str) -> Refusal:
+    return _auth(
+        f"Authentication Error, User={user_id} is blocked. Update via `/user/unblock` if you're an admin.",
+        "user_blocked",
+    )
+
+
+ADDRESS_NOT_ALLOWED = Refusal(
+    403, "auth_error", "Access forbidden: IP address not allowed.", None, "address_not_allowed"
+)
+ROUTE_NOT_ALLOWED = Refusal(
+    403, "auth_error", "Virtual key is not allowed to call this route.", None, "route_not_allowed"
+)
+
+
 def end_user_blocked(end_user: str) -> Refusal:
     """A request made for a blocked end user. Ours: LiteLLM stores the block and lets them pass."""
     message = f"End User={end_user} is blocked. Update via `/customer/unblock` if you're an admin."
@@ -193,6 +210,44 @@ def malformed_header(name: str) -> Refusal:
     """A header that must be there once, and be a text that is not too long."""
     message = f"Invalid header {name!r}: send it once, as a text of at most 1024 bytes."
     return Refusal(400, "invalid_request_error", message, name, "malformed_header")
+
+
+def unknown_guardrail(name: str) -> Refusal:
+    """A guardrail that a key, its team or the request asks for, and nobody has configured: it was relied on."""
+    return Refusal(400, "invalid_request_error", f"Guardrail not found: {name}", "guardrails", "unknown_guardrail")
+
+
+def blocked_entity(entity: str, guardrail: str) -> Refusal:
+    """A text with something that may not pass (LiteLLM's sentence)."""
+    message = (
+        f"Blocked entity detected: {entity} by Guardrail: {guardrail}. This entity is not allowed to be used in this "
+        "request."
+    )
+    return Refusal(400, "invalid_request_error", message, None, "blocked_entity")
+
+
+#: Why texts could not be searched, where that is the client's to mend.
+_UNSEARCHABLE = {
+    "text_too_long": "a text is too long",
+    "too_many_values": "it holds too many values to mask",
+    "unknown_shape": "it has content of a kind that cannot be searched",
+    "not_json": "it is not JSON",
+}
+
+
+def not_redacted(reason: str) -> Refusal:
+    """A request whose texts must be redacted and could not be."""
+    if (told := _UNSEARCHABLE.get(reason)) is not None:
+        message = f"This request cannot be checked by the guardrail that holds for it: {told}."
+        return Refusal(400, "invalid_request_error", message, None, f"redaction_{reason}")
+    message = "The guardrail that holds for this request is not available."
+    return Refusal(500, "internal_server_error", message, None, f"redaction_{reason}")
+
+
+def answer_not_redacted(reason: str) -> Refusal:
+    """An answer whose texts must be redacted and could not be."""
+    message = "The provider's answer cannot be checked by the guardrail that holds for this request."
+    return Refusal(502, "provider_answer_refused", message, None, f"redaction_{reason}")
 
 
 #: LiteLLM's sentences for a spent budget, by whose it is. `{spent}` and `{most}` are dollars.

@@ -10,11 +10,13 @@ whole body of a plain response, or one event's `data` of a stream.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 from extproc.model import Usage
+from extproc.providers.texts import Channels, Spec, Streamed
 
 #: Top-level name to raw JSON value.
 Document: TypeAlias = dict[str, msgspec.Raw]
@@ -69,6 +71,13 @@ class Api(Protocol):
     #: Bytes that may hold usage or the end of a stream match one of these patterns for `re`; nothing else is parsed.
     #: Each begins with a literal, which is found by leaps: as alternatives of one pattern they take four times as long.
     STREAM_MARKS: tuple[bytes, ...]
+    #: Where requests and whole answers have texts: see `texts.py`.
+    REQUEST_TEXTS: Mapping[str, Spec]
+    RESPONSE_TEXTS: Spec
+
+    def streamed(self, channels: Channels) -> Streamed:
+        """For the texts of one event stream."""
+        ...
 
     def read_request(self, document: Document) -> RequestFacts:
         """The facts of a request. Raises `MalformedBody` naming the field for a missing or wrong one."""

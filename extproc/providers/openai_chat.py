@@ -5,8 +5,11 @@ Source: OpenAI's API reference, "Create chat completion"; LiteLLM 1.109 for path
 
 from __future__ import annotations
 
-from extproc.providers import openai_request, openai_response
+from collections.abc import Mapping
+
+from extproc.providers import openai_request, openai_response, openai_texts
 from extproc.providers.api import Document, Reading, RequestFacts
+from extproc.providers.texts import Spec
 
 NAME = "openai_chat"
 OPERATION = "acompletion"
@@ -18,12 +21,15 @@ PATHS: tuple[str, ...] = (
 )
 UPSTREAM_PATH = "/chat/completions"
 STREAM_MARKS: tuple[bytes, ...] = openai_response.STREAM_MARKS
+REQUEST_TEXTS: Mapping[str, Spec] = openai_texts.CHAT_REQUEST
+RESPONSE_TEXTS: Spec = openai_texts.ANSWER
 
 #: What is prompt: definitions of tools are input tokens like messages.
 _TEXTS = ("messages", "tools", "functions")
 
 error_body = openai_request.error_body
 error_event = openai_request.error_event
+streamed = openai_texts.OpenAiStream
 
 
 def read_request(document: Document) -> RequestFacts:

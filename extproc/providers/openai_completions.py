@@ -5,8 +5,11 @@ Source: OpenAI's API reference, "Completions (legacy)"; LiteLLM 1.109 for paths 
 
 from __future__ import annotations
 
-from extproc.providers import openai_request, openai_response
+from collections.abc import Mapping
+
+from extproc.providers import openai_request, openai_response, openai_texts
 from extproc.providers.api import Document, Reading, RequestFacts
+from extproc.providers.texts import Spec
 
 NAME = "openai_completions"
 OPERATION = "atext_completion"
@@ -18,9 +21,12 @@ PATHS: tuple[str, ...] = (
 )
 UPSTREAM_PATH = "/completions"
 STREAM_MARKS: tuple[bytes, ...] = openai_response.STREAM_MARKS
+REQUEST_TEXTS: Mapping[str, Spec] = openai_texts.COMPLETION_REQUEST
+RESPONSE_TEXTS: Spec = openai_texts.ANSWER
 
 error_body = openai_request.error_body
 error_event = openai_request.error_event
+streamed = openai_texts.OpenAiStream
 
 
 def read_request(document: Document) -> RequestFacts:

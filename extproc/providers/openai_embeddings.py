@@ -5,10 +5,13 @@ Source: OpenAI's API reference, "Create embeddings"; LiteLLM 1.109 for paths and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from extproc.providers import openai_request, openai_response
+from extproc.providers import openai_request, openai_response, openai_texts
 from extproc.providers.api import Document, Reading, RequestFacts
+from extproc.providers.texts import Spec
 
 NAME = "openai_embeddings"
 OPERATION = "aembedding"
@@ -20,9 +23,12 @@ PATHS: tuple[str, ...] = (
 )
 UPSTREAM_PATH = "/embeddings"
 STREAM_MARKS: tuple[bytes, ...] = openai_response.STREAM_MARKS
+REQUEST_TEXTS: Mapping[str, Spec] = openai_texts.EMBEDDING_REQUEST
+RESPONSE_TEXTS: Spec = openai_texts.EMBEDDINGS
 
 error_body = openai_request.error_body
 error_event = openai_request.error_event
+streamed = openai_texts.OpenAiStream
 
 
 def read_request(document: Document) -> RequestFacts:

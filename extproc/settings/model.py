@@ -6,6 +6,7 @@ import msgspec
 
 from extproc.guardrails import Configured
 from extproc.model import Allowance, Deployment, SecretRef, Upstream
+from extproc.policy.origins import Origins
 from extproc.secret_managers import Managers
 
 MEBIBYTE = 1024 * 1024
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_deadline_ms: int = 2_000
     stream_idle_timeout_ms: int = 600_000
     log_requester_ip: bool = True
+    allowed_ips: tuple[str, ...] = ()
+    trusted_proxy_ranges: tuple[str, ...] = ()
     failed_login_attempts: int = 10
     failed_login_window_ms: int = 60_000
     failed_login_block_ms: int = 300_000
@@ -84,6 +87,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def upstreams(self) -> tuple[Upstream, ...]:
         """Every distinct upstream of the deployments, in order of appearance."""
         return tuple(dict.fromkeys(deployment.upstream for deployment in self.deployments))
+
+    @property
+    def origins(self) -> Origins:
+        """Where requests may come from."""
+        return Origins(self.allowed_ips, self.trusted_proxy_ranges)
 
     @property
     def counters_are_shared(self) -> bool:

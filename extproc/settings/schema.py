@@ -11,8 +11,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag
 
+from extproc.policy.origins import is_network
 from extproc.settings.checked import (
     Checked,
     Megabytes,
@@ -70,6 +71,15 @@ class Model(Checked):
     model_name: Text
     litellm_params: Parameters
     model_info: Section[ModelInfo] = ModelInfo()
+
+
+def _is_network(value: str) -> str:
+    if not is_network(value):
+        raise ValueError("must be an address, or a network such as 10.0.0.0/8")
+    return value
+
+
+Network = Annotated[Text, AfterValidator(_is_network)]
 
 
 class UserHeader(Checked):
@@ -135,6 +145,9 @@ class GeneralSettings(Checked):
     global_max_parallel_requests: Whole | None = None
     apply_user_budget_to_team_keys: bool = False
     user_header_mappings: UserHeaders | None = None
+    allowed_ips: list[Network] | None = None
+    use_x_forwarded_for: bool = False
+    trusted_proxy_ranges: list[Network] | None = None
     secret_manager: Section[SecretManager] = SecretManager()
     key_management_system: Literal["hashicorp_vault", "aws_secret_manager"] | None = None
     key_management_settings: Section[KeyManagementSettings] = KeyManagementSettings()

@@ -180,6 +180,10 @@ def exchange_line(outcome: Outcome, busy_nanoseconds: int) -> dict[str, Any]:
         line["over"] = outcome.over
     if outcome.outage:
         line["outage"] = True
+    if outcome.redactions:
+        line["redactions"] = {":".join(found): count for found, count in outcome.redactions.items()}
+    if outcome.unsearched:
+        line["unsearched"] = outcome.unsearched
     if (key := outcome.key) is not None:
         line |= {"key": key.name, "key_alias": key.alias, "user_id": key.user_id, "team_id": key.team_id}
     if outcome.model_group:

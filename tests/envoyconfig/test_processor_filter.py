@@ -46,13 +46,14 @@ def test_the_request_is_held_back_and_the_response_is_not(config):
     }
 
 
-def test_only_the_response_body_may_be_switched_off(config):
-    configured, without = config["allowed_override_modes"]
+def test_only_the_response_body_may_be_switched_off_or_asked_for_as_a_whole(config):
+    configured, without, whole = config["allowed_override_modes"]
 
     assert config["allow_mode_override"] is True
     assert configured == config["processing_mode"]
     # NONE is proto's zero; what is not said is NONE.
     assert without == {name: mode for name, mode in configured.items() if name != "response_body_mode"}
+    assert whole == configured | {"response_body_mode": "BUFFERED"}
 
 
 def test_neither_cookies_nor_what_nobody_reads_is_shown(config):

@@ -1,0 +1,177 @@
+"""Response bodies of an exchange whose texts are redacted, or have placeholders to be put back.
+
+A document is held until it is whole and goes on rewritten. A stream goes on event by event, each of its texts a little
+later than it came: what may still become a match waits for its channel's next piece. Events keep their order, their
+names and their ids; an event whose text waits goes on with an empty one.
+
+What is counted (usage, the end) is read from what the provider sent, as in `response.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from extproc.bodies.redaction import Redaction
+from extproc.bodies.response import EventStreamBody, PlainBody, ResponseBody
+from extproc.errors import RedactionFailed
+from extproc.framing.sse import SseEvent
+from extproc.model import Usage
+from extproc.providers.api import Api
+
+_LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
+_DATA = re.compile(rb"data(?::|\r|\n|\Z)")
+
+
+def body(
+    api: Api, redaction: Redaction, headers: Mapping[bytes, bytes], *, failed: bool, hide_usage: bool, limit: int
+) -> ResponseBody:
+    """The body of a response with these headers; `failed` ones have no usage. One that cannot be read never passes."""
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        return WithheldBody()
+    if failed and kind != b"text/event-stream":
+        return RedactedErrorBody(api, redaction, limit, json=kind == b"application/json")
+    if kind == b"text/event-stream":
+        return RedactedStreamBody(api, redaction, hide_usage=hide_usage)
+    return RedactedPlainBody(api, redaction, limit) if kind == b"application/json" else WithheldBody()
+
+
+class RedactedPlainBody(PlainBody):
+    """One JSON document. Raises `Blocked` and `RedactionFailed` at its end."""
+
+    def __init__(self, api: Api, redaction: Redaction, limit: int) -> None:
+        super().__init__(api, limit)
+        self._redaction = redaction
+
+    def feed(self, chunk: bytes) -> bytes:
+        super().feed(chunk)
+        return b""
+
+    def flush(self) -> bytes:
+        super().flush()
+        if self._size > self._limit:
+            raise RedactionFailed("text_too_long")
+        body = b"".join(self._chunks)
+        try:
+            return self._rewritten(body)
+        except RedactionFailed as failure:
+            return self._redaction.passed_unsearched(failure, body)
+
+    def _rewritten(self, body: bytes) -> bytes:
+        return self._redaction.answer(self._api, body)
+
+
+class RedactedErrorBody(RedactedPlainBody):
+    """What a provider says of a request that it did not answer: JSON of any shape, or a text."""
+
+    def __init__(self, api: Api, redaction: Redaction, limit: int, *, json: bool) -> None:
+        super().__init__(api, redaction, limit)
+        self._json = json
+
+    def _rewritten(self, body: bytes) -> bytes:
+        return super()._rewritten(body) if self._json and body else self._redaction.plain_text(body)
+
+
+class WithheldBody:
+    """A body that cannot be looked into, of an exchange whose answers must be. Nothing of it passes."""
+
+    progress = 0
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.response_id = ""
+        self.model = ""
+        self.usage: Usage | None = None
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._size += len(chunk)
+        return b""
+
+    def flush(self) -> bytes:
+        self.finished = True
+        raise RedactionFailed("unreadable_answer")
+
+    def seen_tokens(self) -> int:
+        return self._size // 4
+
+
+class RedactedStreamBody(EventStreamBody):
+    """Server-sent events. Raises `Blocked` and `RedactionFailed`; then the stream must end here."""
+
+    def __init__(self, api: Api, redaction: Redaction, *, hide_usage: bool) -> None:
+        super().__init__(api, hide_usage=hide_usage)
+        self._redaction = redaction
+        self._texts = redaction.stream()
+        self._streamed = api.streamed(self._texts)
+        self._ended = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._pass_on(self._framer.feed(chunk))
+
+    def flush(self) -> bytes:
+        passed = self._pass_on(self._framer.flush())
+        self.finished = True
+        return passed + self._remaining()
+
+    def _pass_on(self, events: list[SseEvent]) -> bytes:
+        return b"".join([self._rewritten(event) for event in events if self._read(event)])
+
+    def _rewritten(self, event: SseEvent) -> bytes:
+        if self._redaction.failed:
+            return event.raw
+        try:
+            if not event.data:
+                return self._without_data(event.raw)
+            if event.data == b"[DONE]":
+                return self._remaining() + event.raw
+            return self._texts.guarded(lambda: self._rewrite(event))
+        except RedactionFailed as failure:
+            passed = self._redaction.passed_unsearched(failure, event.raw)
+            return self._remaining() + passed
+
+    def _rewrite(self, event: SseEvent) -> bytes:
+        told = msgspec.json.decode(event.data)
+        events = self._streamed.rewrite(told)
+        if events == [told]:
+            return event.raw
+        *before, last = events
+        return b"".join([*(_event(each) for each in before), _with_data(event.raw, last)])
+
+    def _remaining(self) -> bytes:
+        """What is still held, once, when nothing more can come."""
+        if self._ended:
+            return b""
+        self._ended = True
+        return self._texts.guarded(lambda: b"".join([_event(each) for each in self._streamed.remaining()]))
+
+    @staticmethod
+    def _without_data(raw: bytes) -> bytes:
+        """A comment or a blank line goes on without its words; what was too long to be read does not."""
+        if any(_DATA.match(line) for line in _LINE_END.split(raw)) or len(raw) > _LONGEST_COMMENT:
+            raise RedactionFailed("text_too_long")
+        return b":\n\n" if raw.strip() else raw
+
+
+#: A keep-alive is shorter.
+_LONGEST_COMMENT = 4096
+
+
+def _event(told: Any) -> bytes:
+    """An event of our own; APIs whose events have names say them in `type`."""
+    name = told.get("type") if isinstance(told, dict) else None
+    head = b"event: " + name.encode() + b"\n" if isinstance(name, str) else b""
+    return head + b"data: " + msgspec.json.encode(told) + b"\n\n"
+
+
+def _with_data(raw: bytes, told: Any) -> bytes:
+    """The same event with other data: its other lines stay."""
+    data = b"data: " + msgspec.json.encode(told) + b"\n\n"
+    if raw.startswith(b"data: ") and raw.count(b"\n") == 2:
+        return data
+    lines = [line for line in _LINE_END.split(raw) if line and not line.startswith((b"data", b":", b"\xef\xbb\xbf"))]
+    return b"".join([*(line + b"\n" for line in lines), data])

@@ -1,0 +1,203 @@
+"""Where OpenAI's three APIs have texts, in requests, in answers and in streams.
+
+Source: OpenAI's API reference for chat completions, completions and embeddings; the fields that other providers add
+(`reasoning_content`, `reasoning`). `logprobs` are left out of answers: they spell the answer token by token, and no
+token can be searched by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc.errors import UnknownShape
+from extproc.providers.texts import (
+    DROP,
+    FREE,
+    JSON,
+    KEEP,
+    TEXT,
+    TOKENS,
+    Channel,
+    Channels,
+    Fields,
+    Media,
+    Parts,
+    Spec,
+    walk,
+)
+
+_CONTENT = Parts(
+    {
+        "text": Fields({"type": KEEP, "text": TEXT}),
+        "input_text": Fields({"type": KEEP, "text": TEXT}),
+        "output_text": Fields({"type": KEEP, "text": TEXT}),
+        "refusal": Fields({"type": KEEP, "refusal": TEXT}),
+        "thinking": Fields({"type": KEEP, "thinking": TEXT, "signature": KEEP}),
+        "image_url": Media("image"),
+        "input_audio": Media("audio"),
+        "file": Media("file"),
+        "video_url": Media("video"),
+    }
+)
+_FUNCTION = Fields({"name": TEXT, "arguments": JSON})
+_CALL = Fields({"id": KEEP, "type": KEEP, "index": KEEP, "function": _FUNCTION})
+_MESSAGE = Fields(
+    {
+        "role": KEEP,
+        "content": _CONTENT,
+        "name": TEXT,
+        "tool_calls": _CALL,
+        "function_call": _FUNCTION,
+        "tool_call_id": KEEP,
+    }
+)
+_DEFINITION = Fields({"name": TEXT, "description": TEXT, "strict": KEEP})
+
+CHAT_REQUEST: dict[str, Spec] = {
+    "model": KEEP,
+    "messages": _MESSAGE,
+    "tools": Fields({"type": KEEP, "function": _DEFINITION}),
+    "functions": _DEFINITION,
+    "prediction": Fields({"type": KEEP, "content": _CONTENT}),
+    "modalities": KEEP,
+    "stop": TEXT,
+}
+COMPLETION_REQUEST: dict[str, Spec] = {"model": KEEP, "prompt": TOKENS, "suffix": TEXT, "stop": TEXT}
+EMBEDDING_REQUEST: dict[str, Spec] = {"model": KEEP, "input": TOKENS, "encoding_format": KEEP}
+
+_NAMES: dict[str, Spec] = {
+    "id": KEEP, "object": KEEP, "model": KEEP, "system_fingerprint": KEEP, "service_tier": KEEP, "usage": KEEP,
+}  # fmt: skip
+_AUDIO = Fields({"id": KEEP, "data": Media("audio"), "transcript": TEXT})
+_ANSWER = Fields({"role": KEEP, "content": _CONTENT, "tool_calls": _CALL, "function_call": _FUNCTION, "audio": _AUDIO})
+ANSWER: Spec = Fields(
+    {**_NAMES, "choices": Fields({"finish_reason": KEEP, "message": _ANSWER, "text": TEXT, "logprobs": DROP})}
+)
+EMBEDDINGS: Spec = Fields({**_NAMES, "data": Fields({"object": KEEP, "embedding": KEEP})})
+#: What an event has beside its choices; `obfuscation` is padding that hides how long a token is.
+_EVENT: dict[str, Spec] = {**_NAMES, "choices": KEEP, "obfuscation": KEEP}
+_CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": _ANSWER}
+#: What of a delta is no text that comes in pieces.
+_WHOLE: dict[str, Spec] = {"role": KEEP}
+
+
+class OpenAiStream:
+    """The chunks of a chat completion or a completion.
+
+    What a channel still holds goes out with the chunk that ends its choice, at the latest with one of our own.
+    """
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+        self._names: dict[str, Any] = {}
+
+    def rewrite(self, event: Any) -> list[Any]:
+        if not isinstance(event, dict):
+            raise UnknownShape("an event that is no object")
+        self._names = {name: event[name] for name in ("id", "object", "created", "model") if name in event}
+        rewritten = {name: walk(value, _EVENT.get(name, FREE), self._channels) for name, value in event.items()}
+        if isinstance(choices := event.get("choices"), list):
+            rewritten["choices"] = [self._choice(choice) for choice in choices]
+        elif choices is not None:
+            raise UnknownShape("choices that are no list")
+        return [rewritten]
+
+    def remaining(self) -> list[Any]:
+        rest: dict[object, dict[str, Any]] = {}
+        for channel, text in self._channels.flush():
+            _put(rest.setdefault(channel[0], {"index": channel[0], "finish_reason": None}), channel, text)
+        return [{**self._names, "choices": list(rest.values())}] if rest else []
+
+    def _choice(self, choice: Any) -> dict[str, Any]:
+        if not isinstance(choice, dict):
+            raise UnknownShape("a choice that is no object")
+        index = choice.get("index", 0)
+        rewritten: dict[str, Any] = {}
+        for name, value in choice.items():
+            if name == "delta":
+                rewritten[name] = self._delta(index, value)
+            elif name == "text" and isinstance(value, str):
+                rewritten[name] = self._channels.feed((index, "text"), value)
+            else:
+                rewritten[name] = walk(value, _CHOICE.get(name, FREE), self._channels)
+        if choice.get("finish_reason") is not None:
+            for channel, text in self._channels.flush(index):
+                _put(rewritten, channel, text)
+        return rewritten
+
+    def _delta(self, index: object, delta: Any) -> Any:
+        """Every text of a delta is a piece of a channel, whatever its name."""
+        if delta is None:
+            return None
+        if not isinstance(delta, dict):
+            raise UnknownShape("a delta that is no object")
+        return {name: self._piece((index, name), name, value) for name, value in delta.items()}
+
+    def _piece(self, channel: Channel, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name not in _WHOLE:
+            return self._channels.feed(channel, value)
+        if name == "tool_calls" and isinstance(value, list):
+            return [self._call((*channel, _place(call, place)), call) for place, call in enumerate(value)]
+        if name == "function_call" and isinstance(value, dict):
+            return self._function(channel, value)
+        if name == "audio" and isinstance(value, dict):
+            return self._audio(channel, value)
+        return walk(value, _CONTENT if name == "content" else _WHOLE.get(name, FREE), self._channels)
+
+    def _call(self, channel: Channel, call: Any) -> Any:
+        if not isinstance(call, dict):
+            raise UnknownShape("a tool call that is no object")
+        known: dict[str, Spec] = {"id": KEEP, "type": KEEP, "function": KEEP, "custom": KEEP}
+        rewritten = {name: walk(value, known.get(name, FREE), self._channels) for name, value in call.items()}
+        for name in ("function", "custom"):
+            if isinstance(inner := call.get(name), dict):
+                rewritten[name] = self._function((*channel, name), inner)
+        return rewritten
+
+    def _function(self, channel: Channel, function: dict[str, Any]) -> dict[str, Any]:
+        rewritten = {}
+        for name, value in function.items():
+            if name in {"arguments", "input"} and isinstance(value, str):
+                rewritten[name] = self._channels.feed((*channel, name), value, json=name == "arguments")
+            else:
+                rewritten[name] = walk(value, TEXT if name == "name" else FREE, self._channels)
+        return rewritten
+
+    def _audio(self, channel: Channel, audio: dict[str, Any]) -> dict[str, Any]:
+        rewritten = walk({name: value for name, value in audio.items() if name != "transcript"}, _AUDIO, self._channels)
+        if isinstance(transcript := audio.get("transcript"), str):
+            rewritten["transcript"] = self._channels.feed((*channel, "transcript"), transcript)
+        return dict(rewritten)
+
+
+def _place(call: Any, place: int) -> object:
+    return call.get("index", place) if isinstance(call, dict) else place
+
+
+def _put(choice: dict[str, Any], channel: Channel, text: str) -> None:
+    """Append a text to the place in a chunk's choice that its channel names."""
+    names: list[Any] = [*channel[1:]]
+    if names == ["text"]:
+        choice["text"] = (choice.get("text") or "") + text
+        return
+    if choice.get("delta") is None:
+        choice["delta"] = {}
+    at = choice["delta"]
+    if names[0] == "tool_calls":
+        at = _call_of(at, names[1])
+        names = names[2:]
+    for name in names[:-1]:
+        at = at.setdefault(name, {})
+    at[names[-1]] = (at.get(names[-1]) or "") + text
+
+
+def _call_of(delta: dict[str, Any], index: Any) -> dict[str, Any]:
+    """The entry of a tool call in a delta, a new one where there is none."""
+    if not isinstance(delta.get("tool_calls"), list):
+        delta["tool_calls"] = []
+    calls: list[dict[str, Any]] = delta["tool_calls"]
+    for place, call in enumerate(calls):
+        if _place(call, place) == index:
+            return call
+    calls.append({"index": index})
+    return calls[-1]

@@ -1,0 +1,155 @@
+"""Where in a payload texts are, as tables, and the walk that hands each of them to whoever rewrites it.
+
+Strategy: what a table does not name is searched too. A table only says what is *not* free text (an id, a model's name),
+what is JSON inside a string, what is an image or a sound, and of which types the parts of a content may be. So a field
+that a provider invents tomorrow is searched, and a part of an unknown type is an error, never a pass. Numbers and
+booleans stay, but for those inside free JSON, where they may be anything.
+
+Streams: the deltas of one text are one *channel*, named by a tuple whose first part is the choice or block it belongs
+to. The pieces of a channel go through `Channels.feed`, joined; `flush` ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from extproc.errors import UnknownShape
+
+
+class Kind(Enum):
+    """What a value is. `FREE` is what nobody has said anything about: strings are text, all else is free JSON."""
+
+    KEEP = auto()
+    TEXT = auto()
+    JSON = auto()
+    FREE = auto()
+    DROP = auto()
+    TOKENS = auto()
+
+
+class Media(msgspec.Struct, frozen=True):
+    """An image, a sound, a file: nothing that can be searched."""
+
+    what: str
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """An object, or a list of them, by name; names that are not here are `FREE`."""
+
+    known: Mapping[str, Spec]
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """A content: a text, or parts that each say their `type`; another type is an error."""
+
+    types: Mapping[str, Spec]
+
+
+Spec: TypeAlias = "Kind | Media | Fields | Parts"
+Channel: TypeAlias = "tuple[object, ...]"
+
+#: What every object may have and is no text.
+KEEP, TEXT, JSON, FREE, DROP, TOKENS = Kind.KEEP, Kind.TEXT, Kind.JSON, Kind.FREE, Kind.DROP, Kind.TOKENS
+
+
+class Rewrite(Protocol):
+    """Who rewrites texts. Each may raise what it refuses a payload with."""
+
+    def text(self, text: str) -> str: ...
+
+    def json_text(self, text: str) -> str:
+        """The same for JSON inside a string: what comes back is JSON, if that was."""
+        ...
+
+    def media(self, what: str) -> None:
+        """An image or a sound stands here."""
+        ...
+
+
+class Channels(Rewrite, Protocol):
+    """Who rewrites the texts of a stream: whole ones at once, those that come in deltas channel by channel."""
+
+    def feed(self, channel: Channel, delta: str, *, json: bool = False) -> str:
+        """What can be given away of a channel after this piece of it."""
+        ...
+
+    def flush(self, *first: object) -> list[tuple[Channel, str]]:
+        """End the channels whose names begin so: the rest of each that has one."""
+        ...
+
+
+class Streamed(Protocol):
+    """The events of one stream, rewritten one after another."""
+
+    def rewrite(self, event: Any) -> list[Any]:
+        """The events to send in place of this one: in place, and what must come before it. Raises `UnknownShape`."""
+        ...
+
+    def remaining(self) -> list[Any]:
+        """The stream is over: events for what no event has ended."""
+        ...
+
+
+def walk(value: Any, spec: Spec, rewrite: Rewrite) -> Any:
+    """A decoded JSON value with its texts rewritten. Raises `UnknownShape`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(spec, Kind):
+        return _kind(value, spec, rewrite)
+    if isinstance(spec, Media):
+        rewrite.media(spec.what)
+        return value
+    if isinstance(value, str):
+        return rewrite.text(value)
+    if isinstance(value, list):
+        return [walk(each, spec, rewrite) if isinstance(spec, Fields) else _part(each, spec, rewrite) for each in value]
+    if isinstance(value, dict) and isinstance(spec, Fields):
+        return {name: walk(each, spec.known.get(name, FREE), rewrite) for name, each in value.items()}
+    raise UnknownShape(f"a {type(value).__name__} where a content is expected")
+
+
+def walk_document(document: dict[str, msgspec.Raw], known: Mapping[str, Spec], rewrite: Rewrite) -> None:
+    """Rewrite the texts of a request in place. Raises `UnknownShape`."""
+    for name, raw in document.items():
+        spec = known.get(name, FREE)
+        if spec is KEEP:
+            continue
+        value = msgspec.json.decode(raw)
+        rewritten = walk(value, spec, rewrite)
+        if rewritten != value:
+            document[name] = msgspec.Raw(msgspec.json.encode(rewritten))
+
+
+def _kind(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
+    if kind is KEEP:
+        return value
+    if kind is DROP:
+        return None
+    if isinstance(value, str):
+        return rewrite.json_text(value) if kind is JSON else rewrite.text(value)
+    if kind is TOKENS or (kind is TEXT and isinstance(value, list)):
+        return _texts(value, kind, rewrite)
+    if isinstance(value, int | float):
+        return value
+    return msgspec.json.decode(rewrite.json_text(msgspec.json.encode(value).decode()))
+
+
+def _texts(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
+    """A list of texts. A prompt of token numbers is a text that nobody here can read."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise UnknownShape("token numbers instead of a text" if kind is TOKENS else "something else than texts")
+    return [rewrite.text(each) for each in value]
+
+
+def _part(part: Any, spec: Parts, rewrite: Rewrite) -> Any:
+    if isinstance(part, str):
+        return rewrite.text(part)
+    kind = part.get("type") if isinstance(part, dict) else None
+    known = spec.types.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        raise UnknownShape("a content part of an unknown type")
+    return walk(part, known, rewrite)

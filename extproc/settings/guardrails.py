@@ -1,0 +1,158 @@
+"""`guardrails:` of the file, LiteLLM's blocks, as redaction policies.
+
+`guardrail: presidio` is LiteLLM's name for what is done here by our own engine, with the same entities and actions;
+`guardrail: extproc` is the same under our own name. LiteLLM's `mode` says which texts are searched: `pre_call` (and
+`during_call`) those of requests, `post_call` those of answers, `logging_only` only counts. Beside LiteLLM's fields
+there are ours: `request` and `response` give an action for each entity, and so on (docs/redaction.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from extproc.guardrails import Configured, Selectors
+from extproc.redaction import (
+    ENTITIES,
+    Action,
+    Direction,
+    InvalidPattern,
+    OnFailure,
+    Policy,
+    Recognizer,
+    deny_list,
+    recognizer,
+)
+from extproc.settings.document import Document, Place
+from extproc.settings.schema_guardrails import Custom, GuardrailBlock, GuardrailParameters
+
+_KINDS = ("presidio", "extproc")
+#: LiteLLM's word for "whatever has a threshold of its own".
+_ALL = "ALL"
+#: Not looked for unless asked: each needs a model for names and places.
+_NEED_MODELS = frozenset({"PERSON", "LOCATION", "NRP", "ORGANIZATION"})
+
+
+def of(blocks: list[GuardrailBlock]) -> tuple[Configured, ...]:
+    """The guardrails of a file without mistakes."""
+    return tuple(_configured(block) for block in blocks if block.litellm_params.guardrail in _KINDS)
+
+
+def mistakes(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
+    """A line for each entity that nobody finds, each pattern that cannot be used, each name given twice."""
+    names: set[str] = set()
+    for index, block in enumerate(blocks):
+        inside: Place = ("guardrails", index, "litellm_params")
+        if block.guardrail_name in names:
+            yield f"{found.at_value(('guardrails', index, 'guardrail_name'))}: {block.guardrail_name!r} is there twice"
+        names.add(block.guardrail_name)
+        yield from _entity_mistakes(block.litellm_params, inside, found)
+        for place, custom in enumerate(block.litellm_params.custom):
+            try:
+                _recognizer(custom)
+            except (InvalidPattern, ValueError) as error:
+                yield f"{found.at_value((*inside, 'custom', place))}: {custom.entity}: {error}"
+
+
+def unsupported(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
+    """A line for each guardrail of a kind that is not here."""
+    for index, block in enumerate(blocks):
+        kind = block.litellm_params.guardrail
+        if kind not in _KINDS:
+            where = found.at_value(("guardrails", index, "litellm_params", "guardrail"))
+            yield f"{where}: guardrail: {kind} is not supported; supported are {', '.join(_KINDS)}"
+
+
+def _entity_mistakes(told: GuardrailParameters, inside: Place, found: Document) -> Iterator[str]:
+    own = {custom.entity for custom in told.custom}
+    for field in ("pii_entities_config", "request", "response"):
+        for entity in getattr(told, field) or ():
+            if entity not in ENTITIES and entity not in own and not _by_model(entity, told):
+                yield f"{found.at_key((*inside, field, entity))}: no recognizer finds {entity!r}; see docs/redaction.md"
+
+
+def _by_model(entity: str, told: GuardrailParameters) -> bool:
+    """Whether an analyzer of the operator's may find it."""
+    return entity in _NEED_MODELS and told.presidio_analyzer_api_base is not None
+
+
+def _configured(block: GuardrailBlock) -> Configured:
+    told = block.litellm_params
+    request, response = _actions(told)
+    own: dict[str, Any] = {} if told.threshold is None else {"threshold": float(told.threshold)}
+    if told.longest_text is not None:
+        own["longest_text"] = told.longest_text
+    policy = Policy(
+        request=request,
+        response=response,
+        restore=told.output_parse_pii if told.restore is None else told.restore,
+        dry_run=told.dry_run or "logging_only" in _modes(told),
+        custom=tuple(_recognizer(custom) for custom in told.custom),
+        context={entity: tuple(words) for entity, words in told.context.items()},
+        thresholds=_thresholds(told),
+        on_failure=OnFailure(told.on_failure),
+        **own,
+    )
+    return Configured(
+        name=block.guardrail_name,
+        policy=policy,
+        media=Action(told.media),
+        default_on=told.default_on,
+        selectors=Selectors(*(tuple(each) for each in (told.models, told.teams, told.keys, told.paths))),
+        analyzer=told.presidio_analyzer_api_base or "",
+        language=told.presidio_language or "en",
+    )
+
+
+def _actions(told: GuardrailParameters) -> tuple[Mapping[str, Action], Mapping[str, Action]]:
+    """The actions for requests and for answers. Without any, everything that can be found is masked, as in LiteLLM."""
+    usual = told.pii_entities_config
+    if usual is None and told.request is None and told.response is None:
+        usual = dict.fromkeys(_installed(), "MASK")
+    searched = _directions(told)
+    both = [
+        _lower(own if own is not None else (usual or {}) if direction in searched else {})
+        for direction, own in ((Direction.REQUEST, told.request), (Direction.RESPONSE, told.response))
+    ]
+    return both[0], both[1]
+
+
+def _installed() -> list[str]:
+    """What can be found here; national ids wait for an extra."""
+    from extproc.redaction import catalog, validators
+
+    known = validators()
+    return [entity for entity in ENTITIES if catalog.recognizers(entity, known, required=False)]
+
+
+def _lower(actions: Mapping[str, str]) -> dict[str, Action]:
+    return {entity: Action(action.lower()) for entity, action in actions.items() if entity not in _NEED_MODELS}
+
+
+def _directions(told: GuardrailParameters) -> set[Direction]:
+    scope = told.presidio_filter_scope
+    if scope is not None:
+        return {"input": {Direction.REQUEST}, "output": {Direction.RESPONSE}, "both": {*Direction}}[scope]
+    modes = _modes(told)
+    found = {Direction.REQUEST} if modes & {"pre_call", "during_call", "logging_only"} else set()
+    return found | ({Direction.RESPONSE} if modes & {"post_call", "logging_only"} else set())
+
+
+def _modes(told: GuardrailParameters) -> set[str]:
+    return {told.mode} if isinstance(told.mode, str) else {*told.mode}
+
+
+def _thresholds(told: GuardrailParameters) -> dict[str, float]:
+    given = told.presidio_score_thresholds or {}
+    everywhere = {entity: float(given[_ALL]) for entity in ENTITIES} if _ALL in given else {}
+    return everywhere | {entity: float(score) for entity, score in given.items() if entity != _ALL}
+
+
+def _recognizer(custom: Custom) -> Recognizer:
+    if (custom.pattern is None) == (custom.words is None):
+        raise InvalidPattern("give a pattern or words, one of the two")
+    if custom.words is not None:
+        return deny_list(custom.entity, custom.words)
+    assert custom.pattern is not None
+    score = {"score": float(custom.score)} if custom.score is not None else {}
+    return recognizer(custom.entity, custom.pattern, custom.context, **score)

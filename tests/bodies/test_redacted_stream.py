@@ -1,0 +1,254 @@
+"""Event streams whose texts are redacted and restored, however they are cut."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc.bodies.redacted import RedactedStreamBody
+from extproc.bodies.redaction import Compiled, Redaction
+from extproc.errors import Blocked, RedactionFailed
+from extproc.providers import openai_chat, openai_completions
+from extproc.redaction import Action, Direction, OnFailure, Policy
+
+ENTITIES = ("EMAIL_ADDRESS", "CREDIT_CARD", "IP_ADDRESS")
+SECRET = ["ann@company.com", "4111 1111 1111 1111", "10.11.12.13", "<EMAIL_ADDRESS_1>", "<email_address_1>", "<", "a@"]
+WORDS = ["hello", " world", "\n", "日本", "é", '"', "\\", "{", "1", ".", "<EMAIL"]
+texts = st.lists(st.sampled_from(SECRET + WORDS), max_size=12).map("".join)
+
+
+@functools.cache
+def compiled(
+    *, masks: bool, restores: bool, on_failure: OnFailure = OnFailure.REFUSE, dry_run: bool = False
+) -> Compiled:
+    policy = Policy(
+        request=dict.fromkeys(ENTITIES, Action.MASK),
+        response=dict.fromkeys(ENTITIES, Action.MASK) if masks else {},
+        restore=restores,
+        dry_run=dry_run,
+    )
+    request, response = policy.compile(Direction.REQUEST), policy.compile(Direction.RESPONSE)
+    return Compiled("pii", request, response, restores, Action.BLOCK, on_failure)
+
+
+def redaction(**settings) -> Redaction:
+    """One whose request had an address in it."""
+    made = Redaction([compiled(**settings)], b"key")
+    document = {"messages": _raw([{"role": "user", "content": "I am ann@company.com"}])}
+    made.request(openai_chat, document)
+    return made
+
+
+def _raw(value):
+    import msgspec
+
+    return msgspec.Raw(json.dumps(value).encode())
+
+
+def expected(text: str, *, escaped: bool = False, **settings) -> str:
+    """What a whole text becomes."""
+    made = redaction(**settings)
+    whole = {"choices": [{"message": {"content": text}}]}
+    if escaped:
+        call = {"function": {"name": "f", "arguments": text}}
+        whole = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
+    answer = json.loads(made.answer(openai_chat, json.dumps(whole).encode()))
+    message = answer["choices"][0]["message"]
+    return message["tool_calls"][0]["function"]["arguments"] if escaped else message["content"]
+
+
+def unnumbered(text: str) -> str:
+    """Texts of several channels get their numbers in the order in which they come, which no whole text knows."""
+    return re.sub(r"(<[A-Z_]+_)\d+>", r"\1N>", text)
+
+
+def chunk(index=0, finish=None, **delta) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    return b"data: " + json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode() + b"\n\n"
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    at = sorted({place % (len(text) + 1) for place in places})
+    return [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)]
+
+
+def passed(body: RedactedStreamBody, stream: bytes, places: list[int]) -> list[dict]:
+    at = sorted({place % (len(stream) + 1) for place in places})
+    chunks = [stream[a:b] for a, b in zip([0, *at], [*at, len(stream)], strict=True)]
+    out = b"".join([body.feed(piece) for piece in chunks if piece]) + body.flush()
+    events = [event.removeprefix(b"data: ") for event in out.split(b"\n\n") if event]
+    assert events[-1] == b"[DONE]" or b"[DONE]" not in events
+    return [json.loads(event) for event in events if event != b"[DONE]"]
+
+
+def joined(events, index, *path) -> str:
+    """The text of a channel, as a client puts it together."""
+    found = []
+    for event in events:
+        for choice in event["choices"]:
+            at = choice.get("delta") or {}
+            if choice["index"] != index:
+                continue
+            if path[0] == "tool":
+                calls = [call for call in at.get("tool_calls") or () if call["index"] == path[1]]
+                found += [(call.get("function") or {}).get("arguments") or "" for call in calls]
+            else:
+                found.append(at.get(path[0]) or "")
+    return "".join(found)
+
+
+places = st.lists(st.integers(0, 10_000), max_size=8)
+arguments = st.dictionaries(texts, texts, max_size=3).map(lambda value: json.dumps(value, ensure_ascii=False))
+
+
+@given(texts, texts, arguments, places, places, places, st.booleans(), st.booleans(), st.booleans())
+def test_every_channel_is_what_the_whole_text_would_be(
+    content, reasoning, arguments, text_places, byte_places, argument_places, masks, restores, done
+):
+    settings = {"masks": masks, "restores": restores}
+    stream = chunk(role="assistant", content="")
+    for piece in cut(content, text_places):
+        stream += chunk(content=piece) + chunk(index=1, content=piece)
+    for piece in cut(reasoning, text_places):
+        stream += chunk(reasoning_content=piece)
+    for piece in cut(arguments, argument_places):
+        stream += chunk(tool_calls=[{"index": 0, "function": {"arguments": piece}}])
+    stream += chunk(finish="stop")
+    body = RedactedStreamBody(openai_chat, redaction(**settings), hide_usage=True)
+
+    events = passed(body, stream + (b"data: [DONE]\n\n" if done else b""), byte_places)
+
+    assert unnumbered(joined(events, 0, "content")) == unnumbered(expected(content, **settings))
+    assert unnumbered(joined(events, 1, "content")) == unnumbered(expected(content, **settings))
+    assert unnumbered(joined(events, 0, "reasoning_content")) == unnumbered(expected(reasoning, **settings))
+    assert unnumbered(joined(events, 0, "tool", 0)) == unnumbered(expected(arguments, escaped=True, **settings))
+    assert [event["choices"][0]["index"] for event in events][:2] == [0, 0]
+    assert body.finished
+
+
+def test_names_ids_and_the_order_of_events_stay():
+    stream = chunk(content="mail ann@") + chunk(content="company.com now, ") + chunk(finish="stop")
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    stream += b"data: " + json.dumps({"id": "c", "choices": [], "usage": usage}).encode() + b"\n\ndata: [DONE]\n\n"
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    events = passed(body, stream, [])
+
+    assert [event["id"] for event in events] == ["c"] * 4
+    assert [event["choices"][0]["delta"] for event in events[:3]] == [
+        {"content": "mail "}, {"content": "<EMAIL_ADDRESS_1> now, "}, {},
+    ]  # fmt: skip
+    assert events[3]["usage"] == usage
+    assert (body.usage.input_tokens, body.usage.output_tokens, body.finished) == (3, 2, True)
+
+
+def test_what_is_held_goes_out_with_the_chunk_that_ends_its_choice():
+    stream = chunk(content="mail ann@company.com") + chunk(finish="stop")
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    first, last = passed(body, stream, [])
+
+    assert first["choices"][0]["delta"] == {"content": "mail "}
+    assert last["choices"][0] == {"index": 0, "delta": {"content": "<EMAIL_ADDRESS_1>"}, "finish_reason": "stop"}
+
+
+def test_a_stream_that_nobody_ends_gives_what_it_holds_in_a_chunk_of_our_own():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    _, last = passed(body, chunk(content="mail ann@company.com"), [])
+
+    assert last == {"id": "c", "model": "m", "choices": [
+        {"index": 0, "finish_reason": None, "delta": {"content": "<EMAIL_ADDRESS_1>"}},
+    ]}  # fmt: skip
+
+
+def test_the_texts_of_a_completion_are_a_channel_too():
+    event = {"id": "c", "choices": [{"index": 0, "text": "I am ann@company.com", "logprobs": {"tokens": ["ann"]}}]}
+    body = RedactedStreamBody(openai_completions, redaction(masks=True, restores=False), hide_usage=False)
+
+    first, last = passed(body, b"data: " + json.dumps(event).encode() + b"\n\ndata: [DONE]\n\n", [])
+
+    assert first["choices"][0] == {"index": 0, "text": "I am ", "logprobs": None}
+    assert last["choices"][0]["text"] == "<EMAIL_ADDRESS_1>"
+
+
+def test_a_comment_goes_on_without_its_words_and_an_untouched_event_as_it_came():
+    plain = chunk(content="hello ")
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    assert body.feed(b": ann@company.com\n\n" + plain) == b":\n\n" + plain
+
+
+def test_the_other_lines_of_an_event_stay():
+    raw = b"event: chunk\nid: 7\n" + chunk(content="ann@company.com, ").replace(b"\n\n", b"\r\n\r\n")
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    out = body.feed(raw)
+
+    assert out.startswith(b"event: chunk\nid: 7\ndata: {")
+    assert b"<EMAIL_ADDRESS_1>, " in out
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (b"data: {broken\n\n", "not_json"),
+        (b"data: 7\n\n", "unknown_shape"),
+        (b'data: {"choices": {}}\n\n', "unknown_shape"),
+        (b'data: {"choices": [7]}\n\n', "unknown_shape"),
+        (b'data: {"choices": [{"delta": []}]}\n\n', "unknown_shape"),
+        (b'data: {"choices": [{"delta": {"tool_calls": [7]}}]}\n\n', "unknown_shape"),
+        (b'data: {"choices": [{"delta": {"content": [{"type": "hologram"}]}}]}\n\n', "unknown_shape"),
+        (b"data\n\n" + b"x" * 0 + b": " + b"a" * 5000 + b"\n\n", "text_too_long"),
+    ],
+)
+def test_what_cannot_be_searched_ends_the_stream(event, reason):
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    with pytest.raises(RedactionFailed) as failed:
+        body.feed(event)
+
+    assert failed.value.reason == reason
+
+
+def test_an_event_too_long_to_be_read_ends_the_stream():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    with pytest.raises(RedactionFailed, match="text_too_long"):
+        body.feed(b"data: " + b"a" * (1024 * 1024 + 1))
+
+
+def test_a_policy_that_lets_failures_pass_says_so_and_loses_nothing():
+    made = redaction(masks=True, restores=False, on_failure=OnFailure.ALLOW)
+    body = RedactedStreamBody(openai_chat, made, hide_usage=False)
+
+    out = body.feed(chunk(content="mail ann@company.com") + b"data: {broken\n\n" + chunk(content="ann@company.com"))
+
+    assert made.failed == "not_json"
+    assert out.index(b"EMAIL_ADDRESS_1") < out.index(b"{broken") < out.index(b"ann@company.com")
+
+
+def test_a_blocked_entity_ends_the_stream_and_is_counted():
+    policy = Policy(response={"EMAIL_ADDRESS": Action.BLOCK})
+    made = Redaction([Compiled("pii", policy.compile(Direction.REQUEST), policy.compile(Direction.RESPONSE))], b"")
+    body = RedactedStreamBody(openai_chat, made, hide_usage=False)
+
+    with pytest.raises(Blocked, match="EMAIL_ADDRESS"):
+        body.feed(chunk(content="ann@company.com "))
+
+    assert made.found == {("response", "EMAIL_ADDRESS", "block"): 1}
+
+
+def test_a_dry_run_counts_and_changes_nothing():
+    made = redaction(masks=True, restores=False, dry_run=True)
+    body = RedactedStreamBody(openai_chat, made, hide_usage=False)
+
+    events = passed(body, chunk(content="ann@company.com ") + chunk(finish="stop"), [])
+
+    assert joined(events, 0, "content") == "ann@company.com "
+    assert made.found == {("request", "EMAIL_ADDRESS", "mask"): 1, ("response", "EMAIL_ADDRESS", "mask"): 1}
