@@ -41,7 +41,7 @@ class MasterKeys:
     def look(self) -> None:
         """Read them again."""
         reference = self._settings.master_key
-        current = self._digest(reference) if reference is not None else None
+        current = self._digest(reference, self._resolver) if reference is not None else None
         found = (current or self.current, tuple(self._previous()))
         if found != (self.current, self.previous):
             self.current, self.previous = found
@@ -56,13 +56,14 @@ class MasterKeys:
 
     def _previous(self) -> Iterator[str]:
         for reference in self._settings.previous_master_keys:
-            digest = self._digest(reference)
-            if digest is not None:
+            # Without what a resolver remembers: a previous key that is taken away ends now.
+            if (digest := self._digest(reference, SecretResolver())) is not None:
                 yield digest
 
-    def _digest(self, reference: SecretRef) -> str | None:
+    @staticmethod
+    def _digest(reference: SecretRef, resolver: SecretResolver) -> str | None:
         try:
-            key = self._resolver.resolve(reference).get_secret_value()
+            key = resolver.resolve(reference).get_secret_value()
         except SecretUnavailable:
             return None
         return credentials.digest(key) if key.startswith("sk-") and len(key) >= MIN_CHARACTERS else None

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from extproc import __version__
-from extproc.cli import asking, importing, keys, migrating, owners, profile, running, showing, verifying
+from extproc.cli import asking, importing, keys, migrating, owners, profile, rotating, running, showing, verifying
 from extproc.errors import ConfigError, ExtprocError
 
 CONFIG_ERROR_CODE = 2
@@ -32,6 +32,8 @@ app = typer.Typer(
 app.command()(running.up)
 app.command()(running.serve)
 app.command("check-config")(showing.check_config)
+app.command("rotate-master-key")(rotating.rotate_master_key)
+app.command("rotate-encryption-key")(rotating.rotate_encryption_key)
 app.command("verify-ledger")(verifying.verify_ledger)
 app.command()(migrating.migrate)
 app.command("import-litellm")(importing.import_litellm)

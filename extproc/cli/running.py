@@ -130,7 +130,7 @@ def _serve(settings: Settings, place: Layout, worker: int, *, wait_seconds: int)
     import uvloop
 
     app = _loaded_for_good()
-    from extproc.supervisor import certificates, layout, lock, master_key
+    from extproc.supervisor import certificates, encryption_key, layout, lock, master_key
     from extproc.telemetry import logs
 
     layout.prepare(place)
@@ -146,6 +146,7 @@ def _serve(settings: Settings, place: Layout, worker: int, *, wait_seconds: int)
             certificates.ensure(Path(place.data_dir) / "tls", socket.gethostname(), datetime.datetime.now(datetime.UTC))
         key = master_key.resolve(settings.master_key, Path(place.data_dir))
         master_key.announce(key, _show, _say)
+        settings = encryption_key.with_key(master_key.followed(settings, Path(place.data_dir)), Path(place.data_dir))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(app.serve(settings, place, key.value, worker=worker))
 

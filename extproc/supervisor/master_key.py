@@ -11,6 +11,7 @@ Whoever holds it is the administrator, so a weak one is refused at the start, as
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shlex
@@ -25,9 +26,11 @@ from extproc.errors import ConfigError, SecretUnavailable
 from extproc.model import SecretRef
 from extproc.policy.credentials import MAX_KEY_LENGTH
 from extproc.secrets import SecretResolver
+from extproc.settings.model import Settings
 from extproc.supervisor import private_files
 
 FILE = "master_key"
+PREVIOUS_FILE = "master_key.previous"
 PREFIX = "sk-"
 MIN_CHARACTERS = 16
 MIN_DIFFERENT = 8
@@ -76,6 +79,50 @@ def announce(key: MasterKey, show: Callable[[str], None], say: Callable[[str], N
         say(f"warning: {key.warning}")
     if key.created:
         show(f"master key, shown only now and kept in {key.file}: {key.value.get_secret_value()}")
+
+
+def followed(settings: Settings, data_dir: Path) -> Settings:
+    """The settings with the files of a kept key, and of the one before it, for a process that reads them again.
+
+    Raises `ConfigError` for a weak previous key; one that is not there is nobody's.
+    """
+    for reference in settings.previous_master_keys:
+        with contextlib.suppress(SecretUnavailable):
+            value = SecretResolver().resolve(reference)
+            _refuse_weak(value, f"(general_settings.previous_master_keys: {reference})")
+    if settings.master_key is not None:
+        return settings
+    current, previous = (SecretRef("file", str(data_dir / name)) for name in (FILE, PREVIOUS_FILE))
+    return msgspec.structs.replace(
+        settings, master_key=current, previous_master_keys=(*settings.previous_master_keys, previous)
+    )
+
+
+def rotate(data_dir: Path) -> MasterKey:
+    """A new key in the place of the kept one, which goes on being accepted as the previous one. The one before that
+    ends. Raises `ConfigError`."""
+    path = data_dir / FILE
+    try:
+        old = _kept(path)
+        private_files.write(data_dir / PREVIOUS_FILE, old.value.get_secret_value().encode() + b"\n")
+        new = SecretStr(generate())
+        private_files.write(path, new.get_secret_value().encode() + b"\n")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no master key in {data_dir} yet: the first start makes one") from None
+    except OSError as error:
+        raise ConfigError(f"the master key {path} cannot be changed: {error.strerror}") from None
+    return MasterKey(new, _cat(path), path, created=True)
+
+
+def end_previous(data_dir: Path) -> bool:
+    """Refuse the previous key from now on; whether there was one."""
+    try:
+        (data_dir / PREVIOUS_FILE).unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"{data_dir / PREVIOUS_FILE} cannot be removed: {error.strerror}") from None
+    return True
 
 
 def weakness(key: str) -> str | None:

@@ -36,6 +36,11 @@ class Serving:
         async with httpx.AsyncClient(transport=transport, base_url="http://management", timeout=30) as client:
             return await client.get(path, headers=headers)
 
+    async def post(self, path, key, **body):
+        transport = httpx.AsyncHTTPTransport(uds=str(self.sockets / "management-0.sock"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://management", timeout=30) as client:
+            return await client.post(path, json=body, headers={"authorization": f"Bearer {key}"})
+
     async def until_serving(self):
         async with asyncio.timeout(WITHIN_SECONDS):
             while '"serving"' not in self.wrote("err"):
