@@ -45,6 +45,7 @@ _EMPTY = """DO $$ BEGIN
         SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') || ' RESTART IDENTITY'
         FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
     );
+    INSERT INTO audit_head VALUES (1, 0, '');
 END $$"""
 _SETTINGS = {
     "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",

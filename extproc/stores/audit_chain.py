@@ -106,19 +106,21 @@ class Verifier:
         self._keys = {key.id: key for key in keys}
         self._expected = expected
         self.last = Head()
+        self._is_sound = True
 
     def feed(self, entry: Entry) -> Iterator[str]:
         """What is wrong with the next entry, by its number."""
         missing = entry.seq - self.last.seq - 1
         if missing > 0:
             yield f"{_entries(self.last.seq + 1, entry.seq - 1)} missing: removed"
-        key = self._keys.get(entry.key_id)
+        key, was_sound = self._keys.get(entry.key_id), self._is_sound
+        self._is_sound = key is not None and hmac.compare_digest(key.hash(entry), entry.hash)
         if key is None:
             yield f"entry {entry.seq} was hashed with a key ({entry.key_id}) that is not known here"
-        elif not hmac.compare_digest(key.hash(entry), entry.hash):
+        elif not self._is_sound:
             yield _changed(key, entry)
-        elif missing == 0 and entry.previous != self.last.hash:
-            yield f"entry {entry.seq} does not follow from entry {self.last.seq}, which was put in its place"
+        elif missing == 0 and was_sound and entry.previous != self.last.hash:
+            yield f"entry {entry.seq} does not follow from entry {self.last.seq}: one of them was put in its place"
         if self._expected and entry.seq == self._expected.seq and entry.hash != self._expected.hash:
             yield f"entry {entry.seq} is not the one whose hash is expected"
         self.last = entry.head
