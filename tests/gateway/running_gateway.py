@@ -198,7 +198,7 @@ async def running_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway in front of `upstream`, its server not yet started. `changes` are settings."""
     with tempfile.TemporaryDirectory(prefix="gw-") as directory:
-        settings = Settings(deployments=deployments(upstream.port), **changes)
+        settings = Settings(**{"deployments": deployments(upstream.port), **changes})
         found = free_layout(settings, data_dir or Path(directory))
         async with running_envoy(render(settings, found), "--file-flush-interval-msec", "50") as envoy:
             gateway = Gateway(settings, found, envoy, nursery)
