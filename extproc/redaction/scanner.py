@@ -119,13 +119,15 @@ class _Candidate:
 class _Compiled:
     """One rule, ready to search."""
 
-    __slots__ = ("_block", "_context", "_inside", "_program", "_until", "rule")
+    __slots__ = ("_anywhere", "_block", "_context", "_inside", "_program", "_until", "rule")
 
     def __init__(self, rule: Rule, text: str) -> None:
         recognizer = rule.recognizer
         self.rule = rule
         self._program = pattern.compiled(text)
-        self._context = _words(recognizer.context) if recognizer.context else None
+        weak = recognizer.score < rule.threshold and recognizer.context
+        self._context = pattern.compiled(rf"(?i)(?:\b|_)(?:{_any(recognizer.context)})") if weak else None
+        self._anywhere = pattern.compiled(f"(?i){_any(recognizer.context)}") if weak else None
         self._until = pattern.compiled(pattern.render(pattern.parse(recognizer.until))) if recognizer.until else None
         block = recognizer.block_characters
         self._block = re.compile(f"[{block}]*".encode("latin-1")) if block else None
@@ -143,8 +145,15 @@ class _Compiled:
             fits = not whole or begin == 0 or seen[begin - 1 : begin] not in self._inside
             if fits and self._is_sure(seen, begin) and (accepted := self._accepted(seen, begin, end)):
                 return _Candidate(begin, accepted, self)
-            start = end if whole else begin + 1
+            start = max(end if whole else begin + 1, self._first_in_context(seen, begin))
         return None
+
+    def _first_in_context(self, seen: bytes, begin: int) -> int:
+        """Where a weak pattern is worth searching again, so that many numbers with no word near them cost little."""
+        if not self._anywhere:
+            return 0
+        word = self._anywhere.search(seen, max(0, begin - CONTEXT_CHARS))
+        return int(word.start()) + 1 if word else len(seen)
 
     def _is_sure(self, seen: bytes, begin: int) -> bool:
         """Whether the pattern, with the context before the match, is worth the rule's threshold."""
@@ -199,6 +208,6 @@ def _set_of(patterns: Sequence[str]) -> re2.Set:
     return found
 
 
-def _words(words: Sequence[str]) -> re2._Regexp:
-    """Words of a context, from the beginning of a word or of a part of a name such as `api_key`, without case."""
-    return pattern.compiled(rf"(?i)(?:\b|_)(?:{'|'.join(map(re2.escape, words))})")
+def _any(words: Sequence[str]) -> str:
+    """Any of the words of a context: a word begins where a word does, or a part of a name such as `api_key`."""
+    return "|".join(map(re2.escape, words))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 #: Bytes of the view for what Latin-1 does not have; they are control characters there, which become `OTHER`, too.
 FIRST_LETTER, LETTERS, OTHER = 0x80, 30, 0x9F
@@ -29,6 +29,7 @@ _SPACES = frozenset({"Zs", "Zl", "Zp"})
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0").union(
     map(chr, range(0xFE00, 0xFE10))
 )
+_NOTHING = b""
 _KEPT = 1 << 16
 #: A character beyond the basic plane is two escapes, which are one.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[\"\\/bfnrt])")
@@ -49,7 +50,7 @@ def _byte(character: str) -> int | bytes:
     """How one character is seen."""
     category = unicodedata.category(character)
     if character in _UNSEEN or category == "Cf":
-        return b""
+        return _NOTHING
     plain = _plain(character, category)
     if plain is not None:
         return ord(plain)
@@ -89,13 +90,13 @@ class View:
         self._starts: Sequence[int] | None = None
         self._ends: Sequence[int] = ()
         if escaped and "\\" in text:
-            self._see_through()
+            self._index(*_characters(text))
         elif text.isascii():
             self.seen = text.encode()
         else:
             self.seen = see(text)
             if len(self.seen) != len(text):
-                self._index(((character, at, at + 1) for at, character in enumerate(text)))
+                self._index(text, range(len(text)), range(1, len(text) + 1))
 
     def start(self, at: int) -> int:
         """Where in the text the character begins that is at this place of the view; the text's end behind the last."""
@@ -107,18 +108,13 @@ class View:
         """Where in the text the character ends that is before this place of the view."""
         return at if self._starts is None else self._ends[at - 1]
 
-    def _see_through(self) -> None:
-        self._index(_characters(self.text))
-
-    def _index(self, characters: Iterable[tuple[str, int, int]]) -> None:
-        seen, starts, ends = bytearray(), [], []
-        for character, start, end in characters:
-            byte = see(character)
-            if byte:
-                seen += byte
-                starts.append(start)
-                ends.append(end)
-        self.seen, self._starts, self._ends = bytes(seen), starts, ends
+    def _index(self, plain: str, starts: Sequence[int], ends: Sequence[int]) -> None:
+        """See characters whose places in the text are given, and keep the places of those that are seen."""
+        self.seen = see(plain)
+        if len(self.seen) != len(plain):
+            kept = [at for at, character in enumerate(plain) if _TABLE[ord(character)] is not _NOTHING]
+            starts, ends = [starts[at] for at in kept], [ends[at] for at in kept]
+        self._starts, self._ends = starts, ends
 
 
 def see(text: str) -> bytes:
@@ -131,14 +127,21 @@ def unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda match: _character(match[0]), text)
 
 
-def _characters(text: str) -> Iterator[tuple[str, int, int]]:
-    """Each character that an escaped text stands for, with its place."""
+def _characters(text: str) -> tuple[str, list[int], list[int]]:
+    """The characters that an escaped text stands for, and where each begins and ends in it."""
+    plain: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
     at = 0
     for match in _ESCAPE.finditer(text):
-        yield from ((text[place], place, place + 1) for place in range(at, match.start()))
-        at = match.end()
-        yield _character(match[0]), match.start(), at
-    yield from ((text[place], place, place + 1) for place in range(at, len(text)))
+        begin, end = match.span()
+        plain += (text[at:begin], _character(match[0]))
+        starts += range(at, begin + 1)
+        ends += (*range(at + 1, begin + 1), end)
+        at = end
+    starts += range(at, len(text))
+    ends += range(at + 1, len(text) + 1)
+    return "".join([*plain, text[at:]]), starts, ends
 
 
 def _character(escape: str) -> str:
