@@ -80,18 +80,18 @@ async def _verified(loaded: Settings, data_dir: Path) -> list[Compared]:
             async for subject in verification.everybody(store, store, house)
             for counter in verification.counters_of(house, subject, now)
         ]
-        with _progress(len(counted)) as advance:
+        with progress("comparing counters", len(counted)) as advance:
             return await verification.compare(counted, counters, store, _now, advance)
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on stderr, for whoever looks at it."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("comparing counters", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
 
 

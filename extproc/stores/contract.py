@@ -292,8 +292,8 @@ class AuditTrail(Protocol):
 
     async def list(self, wanted: AuditFilter, *, page: int, size: int, descending: bool) -> Page[Entry]: ...
 
-    def batches(self, wanted: AuditFilter) -> AsyncIterator[tuple[Entry, ...]]:
-        """All of them, the oldest first, some at a time."""
+    def batches(self, wanted: AuditFilter, *, after: int = 0) -> AsyncIterator[tuple[Entry, ...]]:
+        """All of them after this number, the oldest first, some at a time."""
         ...
 
 

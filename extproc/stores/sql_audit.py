@@ -109,8 +109,8 @@ class SqlTrail:
             rows = (await connection.execute(statement)).mappings().all()
         return Page(tuple(map(_to_entry, rows)), total or 0)
 
-    async def batches(self, wanted: AuditFilter) -> AsyncIterator[tuple[Entry, ...]]:
-        where, last = _matching(wanted), 0
+    async def batches(self, wanted: AuditFilter, *, after: int = 0) -> AsyncIterator[tuple[Entry, ...]]:
+        where, last = _matching(wanted), after
         while True:
             statement = select(*_COLUMNS).where(where, audit.c.seq > last).order_by(audit.c.seq).limit(_BATCH)
             async with self._database.reading() as connection:
