@@ -3,7 +3,7 @@
 Exit codes: 0 for success, 2 for what the operator must mend (arguments, configuration, surroundings), 1 for anything
 else that went wrong. Modules are imported by the command that needs them, so that `--help` and `--version` are quick.
 `options.py` holds what commands share, `running.py` what runs until it is stopped, `showing.py` what prints and ends,
-`verifying.py` what looks into the stores, `importing.py` what brings rows from elsewhere.
+`verifying.py` and `auditing.py` what looks into the stores, `importing.py` what brings rows from elsewhere.
 `asking.py` is how the commands for people (`keys.py`, `owners.py`, `spending.py`, …) speak to a running gateway.
 """
 
@@ -16,7 +16,19 @@ from typing import Annotated
 import typer
 
 from extproc import __version__
-from extproc.cli import asking, importing, keys, migrating, owners, profile, rotating, running, showing, verifying
+from extproc.cli import (
+    asking,
+    auditing,
+    importing,
+    keys,
+    migrating,
+    owners,
+    profile,
+    rotating,
+    running,
+    showing,
+    verifying,
+)
 from extproc.errors import ConfigError, ExtprocError
 
 CONFIG_ERROR_CODE = 2
@@ -35,6 +47,7 @@ app.command("check-config")(showing.check_config)
 app.command("rotate-master-key")(rotating.rotate_master_key)
 app.command("rotate-encryption-key")(rotating.rotate_encryption_key)
 app.command("verify-ledger")(verifying.verify_ledger)
+app.command("verify-audit")(auditing.verify_audit)
 app.command()(migrating.migrate)
 app.command("import-litellm")(importing.import_litellm)
 app.command("simulate-provider", hidden=True)(running.simulate_provider)
