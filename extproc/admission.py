@@ -1,10 +1,10 @@
 """The way to a yes or a no, in the order in which it is gone: the table of contents of everything that may refuse.
 
-Request headers: where from → one credential, well formed → whose key is it? → blocked, expired → its
-addresses and routes → room for a receipt → a body that
-can be read. Request body: which model, may the key use it, which deployment serves it, with which credential → what
-must not leave → for whom is it made → room in every limit, reserved for all or none. The cheapest refusal comes first,
-so that a stranger costs no body and no row; nothing is refused any more once something is reserved.
+Request headers: where from → one credential, well formed → whose key is it? → blocked, expired → its addresses and
+routes → room for a receipt → a body that can be read. Request body: which model, may the key use it, which deployment
+serves it, with which credential → what must not leave → for whom is it made → room in every limit, reserved for all or
+none. The cheapest refusal comes first, so that a stranger costs no body and no row; nothing is refused any more once
+something is reserved.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ Admission: TypeAlias = "tuple[Admitted, Reservation | None, Header | None]"
 
 async def whose(surroundings: Surroundings, event: RequestHeaders, now: UnixMs) -> Verdict:
     """Everything that can be told from a request's headers."""
-    if refusal := surroundings.origins.check(_client(surroundings, event)):
-        return Verdict(None, refusal)
-    credential = credentials.read(event.headers)
+    credential = surroundings.origins.check(_client(surroundings, event)) or credentials.read(event.headers)
     if isinstance(credential, Refusal):
         return _failed(surroundings, event, now, Verdict(None, credential))
     administrator = credentials.administrator(credential, surroundings.master_digest, surroundings.previous_digests)
@@ -174,9 +172,9 @@ def _check_bounds(surroundings: Surroundings, key: Key, event: RequestHeaders) -
 def _client(surroundings: Surroundings, event: RequestHeaders) -> str:
     """The client's address; its headers are read only where proxies in front of Envoy are known."""
     peer = origins.peer_of(_address(event))
-    return (
-        surroundings.origins.client(peer, origins.forwarded_of(event.headers)) if surroundings.origins.trusted else peer
-    )
+    if not surroundings.origins.trusted:
+        return peer
+    return surroundings.origins.client(peer, origins.forwarded_of(event.headers))
 
 
 def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | None] | Refusal:

@@ -22,8 +22,8 @@ from extproc.model import Key
 from extproc.policy import access, credentials, refusals, roles
 from extproc.policy.failures import TOO_MANY, UNKNOWN
 from extproc.policy.refusals import Refusal
-from extproc.stores.audit_chain import act_as
 from extproc.policy.roles import Sight, Standing
+from extproc.stores.audit_chain import act_as
 
 #: For a client to send its body, and then for the endpoint to answer.
 _SECONDS = 30.0
@@ -32,6 +32,9 @@ _SECONDS = 30.0
 async def authenticate(request: Request) -> Key:
     """The caller's key, `MASTER_KEY` for the administrator. Raises `Refused`."""
     parts, now = parts_of(request), parts_of(request).now()
+    origins, client = parts.settings.origins, _client(request)
+    if refusal := origins.check(client):
+        raise Refused(refusal)
     credential = credentials.read(request.headers.raw)
     if isinstance(credential, Refusal):
         raise _failed(request, credential)
@@ -44,6 +47,8 @@ async def authenticate(request: Request) -> Key:
     if key is None or refusal is not None:
         raise _failed(request, refusal or refusals.UNKNOWN_KEY, credential.digest)
     parts.failures.found(credential.digest)
+    if refusal := origins.check(client, key):
+        raise Refused(refusal)
     return key
 
 
@@ -61,9 +66,20 @@ def _address(request: Request) -> str:
     return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
 
 
+def _client(request: Request) -> str:
+    """The client's own address, where proxies in front of Envoy are known."""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return parts_of(request).settings.origins.client(_address(request), forwarded)
+
+
 def is_admin(caller: Key) -> bool:
     """Whether the caller may do everything."""
     return roles.standing(caller) is Standing.PROXY_ADMIN
+
+
+def sees_all(caller: Key) -> bool:
+    """Whether the caller is shown everything."""
+    return roles.sight(caller, ()).all
 
 
 class GovernedRoute(APIRoute):
@@ -79,6 +95,8 @@ class GovernedRoute(APIRoute):
             standing = roles.standing(caller)
             if not roles.may_call(standing, request.method, self.path):
                 raise Refused(admin_only(self.path, standing))
+            if refusal := access.check_route(caller, request.url.path, roles.groups(request.method, self.path)):
+                raise Refused(refusal)
             bounded.state.caller = caller
             act_as(actor_of(bounded, caller, parts_of(bounded)))
             if self.body_field is not None:

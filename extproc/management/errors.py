@@ -35,6 +35,13 @@ NOT_YOUR_KEY = Refusal(
 NOT_YOURS = Refusal(
     403, "auth_error", "You are not allowed to see this. A key may ask about its own team and user.", None, "not_yours"
 )
+NOT_FOR_OTHERS = Refusal(
+    403,
+    "auth_error",
+    "You can only create keys for yourself. Only the proxy admin makes keys for others.",
+    "user_id",
+    "not_for_others",
+)
 NOT_A_MEMBER = Refusal(400, "bad_request_error", "User not found in team", "user_id", "not_a_member")
 MASTER_KEY_TAKEN = Refusal(400, "bad_request_error", "This key cannot be used.", "key", "bad_request")
 BODY_TOO_LARGE = Refusal(413, "invalid_request_error", "The request body is too large.", None, "body_too_large")
@@ -61,6 +68,17 @@ def admin_only(path: str, role: str) -> Refusal:
         f"Route={path}. Your role={role}."
     )
     return Refusal(401, "auth_error", message, None, "admin_only")
+
+
+def administrators_field(name: str) -> Refusal:
+    """A field that raises, or takes away, what only the administrator gives."""
+    return Refusal(403, "auth_error", f"Only the proxy admin sets {name} here.", name, "administrators_field")
+
+
+def team_permission(route: str) -> Refusal:
+    """What a member of a team may not do with its keys."""
+    message = f"Team member does not have permissions for endpoint: {route}. Ask for it in team_member_permissions."
+    return Refusal(401, "team_member_permission_error", message, None, "team_permission")
 
 
 def unknown_model(model: str) -> Refusal:

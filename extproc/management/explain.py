@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from extproc.management.authentication import AnyKeyRoute, Caller, is_admin
+from extproc.management.authentication import AnyKeyRoute, Caller, sees_all
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import Refused
 from extproc.management.moments import iso
@@ -55,7 +55,7 @@ async def explain(
 ) -> Any:
     """Which scope, which limit, how much was used, held and asked, and when it frees."""
     found = await parts.explanations.find(request_id)
-    if found is None or not (is_admin(caller) or found.key_digest == caller.digest):
+    if found is None or not (sees_all(caller) or found.key_digest == caller.digest):
         raise Refused(NOT_EXPLAINED)
     why = found.explanation
     return Explained(

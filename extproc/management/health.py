@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from extproc.errors import StoreUnavailable
-from extproc.management.authentication import AnyKeyRoute, Caller, authenticate, is_admin
+from extproc.management.authentication import AnyKeyRoute, Caller, authenticate, sees_all
 from extproc.management.documentation import ERRORS, ErrorEnvelope
 from extproc.management.parts import ManagementParts, Parts
 from extproc.model import Deployment, Key
@@ -120,6 +120,6 @@ def _shown(name: str) -> str:
 
 def _endpoint(deployment: Deployment, caller: Key) -> dict[str, Any]:
     shown = {"model_name": deployment.model_name, "model_id": deployment.id}
-    if not is_admin(caller):
+    if not sees_all(caller):
         return shown
     return {**shown, "model": f"{deployment.provider}/{deployment.provider_model}", "api_base": deployment.api_base}

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from extproc.errors import AlreadyExists, StoreUnavailable
-from extproc.management import key_changes, rows, schemas
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management import keeping, key_changes, rows, schemas
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import Refused, already_exists, bad_request
 from extproc.management.fields import Id
@@ -18,6 +18,7 @@ from extproc.management.window_spend import of_key
 from extproc.model import Key
 from extproc.policy import refusals
 from extproc.policy.refusals import Refusal
+from extproc.policy.roles import Sight
 from extproc.stores.contract import KeyFilter
 
 administration = APIRouter(route_class=AdminRoute, tags=["keys"], responses=ERRORS)
@@ -96,10 +97,11 @@ async def generate_service_account(parts: Parts, caller: Caller, wanted: schemas
         raise bad_request("A service account belongs to no user: leave user_id out.", "user_id")
     if wanted.team_id is None:
         raise bad_request("team_id is required for a service account.", "team_id")
+    made = await keeping.check_new(parts, caller, wanted, keeping.SERVICE_ACCOUNT)
     if await parts.entities.teams.find(wanted.team_id) is None:
         raise bad_request(f"Team not found, passed team id: {wanted.team_id}.", "team_id")
     named = {"service_account_id": wanted.key_alias} if wanted.key_alias else {}
-    return await key_changes.make(parts, caller, wanted, metadata=named)
+    return await key_changes.make(parts, caller, made, metadata=named)
 
 
 @administration.post("/v2/key/info", response_model=ShownKeys, summary="Show many keys")
@@ -119,9 +121,9 @@ class AliasQuery(BaseModel):
 
 
 @reading.get("/key/aliases", response_model=Aliases, summary="Aliases of keys")
-async def aliases(parts: Parts, caller: Caller, wanted: Annotated[AliasQuery, Query()]) -> Any:
+async def aliases(parts: Parts, seen: Seen, wanted: Annotated[AliasQuery, Query()]) -> Any:
     """In their order. A virtual key sees its user's, or its own where it has no user."""
-    chosen = KeyFilter(search=wanted.search, team_id=wanted.team_id, has_alias=True, **_own(caller))
+    chosen = KeyFilter(search=wanted.search, team_id=wanted.team_id, has_alias=True, **_own(seen))
     page = await parts.keys.list(chosen, page=wanted.page, size=wanted.size, sort_by="alias", descending=False)
     return {
         "aliases": [key.alias for key in page.keys],
@@ -149,7 +151,7 @@ async def _changed(parts: ManagementParts, caller: Key, wanted: schemas.UpdateKe
         return refusals.STORE_UNAVAILABLE
 
 
-def _own(caller: Key) -> dict[str, Any]:
-    if is_admin(caller):
+def _own(seen: Sight) -> dict[str, Any]:
+    if seen.all:
         return {}
-    return {"user_id": caller.user_id} if caller.user_id is not None else {"digest": caller.digest}
+    return {"user_id": seen.user_id} if seen.user_id is not None else {"digest": seen.digest}

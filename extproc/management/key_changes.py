@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from extproc.holds import Scope
-from extproc.management import allowances, rows, schemas
+from extproc.management import allowances, keeping, rows, schemas
 from extproc.management.changes import changes_of, for_new
 from extproc.management.errors import KEY_NOT_FOUND, MASTER_KEY_TAKEN, Refused, bad_request
 from extproc.management.parts import ManagementParts
 from extproc.management.telling import told_of, told_of_all
 from extproc.management.window_spend import of_key
 from extproc.model import Key, UnixMs
-from extproc.policy import credentials, windows
+from extproc.policy import access, credentials, origins, windows
 
 _RENAMED = {"key_alias": "alias"}
 _KEY_TYPE_ROUTES = {"llm_api": "llm_api_routes", "management": "management_routes", "read_only": "info_routes"}
@@ -67,7 +67,8 @@ async def change(parts: ManagementParts, caller: Key, digest: str, changes: Mapp
 
 async def update(parts: ManagementParts, caller: Key, wanted: schemas.UpdateKey) -> dict[str, Any]:
     """`/key/update` of one key, which is named by `key`, or by `key_alias` where there is no `key`."""
-    key = await named(parts, wanted.key) if wanted.key else await of_alias(parts, wanted.key_alias or "")
+    asked = await find(parts, wanted.key) if wanted.key else await parts.keys.find_by_alias(wanted.key_alias or "")
+    key = await keeping.check(parts, caller, asked, keeping.UPDATE, wanted)
     changes = key_changes(parts, wanted)
     if not wanted.key:
         changes.pop("alias", None)
@@ -80,22 +81,6 @@ async def find(parts: ManagementParts, asked: str) -> Key | None:
     found = await parts.keys.find(digest_of(asked))
     gone = found is not None and found.revoked_at is not None and found.revoked_at <= parts.now()
     return None if gone and is_raw(asked) else found
-
-
-async def named(parts: ManagementParts, asked: str) -> Key:
-    """The same, or a 404."""
-    key = await find(parts, asked)
-    if key is None:
-        raise Refused(KEY_NOT_FOUND)
-    return key
-
-
-async def of_alias(parts: ManagementParts, alias: str) -> Key:
-    """The key of this alias, or a 404."""
-    key = await parts.keys.find_by_alias(alias)
-    if key is None:
-        raise Refused(KEY_NOT_FOUND)
-    return key
 
 
 async def identity(parts: ManagementParts, asked: str) -> str:
@@ -139,9 +124,25 @@ def key_changes(parts: ManagementParts, wanted: schemas.KeyFields) -> dict[str, 
     if changes.get("spend") is not None:
         changes |= {"spend_set_at": parts.now(), "spend_set_to": changes["spend"]}
     further = changes.get("fields", {})
+    _check_bounds(further)
     if routes := _KEY_TYPE_ROUTES.get(further.get("key_type") or ""):
         changes["fields"] = {"allowed_routes": [routes], **further}
     return changes
+
+
+def _check_bounds(further: Mapping[str, Any]) -> None:
+    """Raises `Refused` (400) for a place that a key can be bound to and never be used from."""
+    for address in further.get("allowed_ips") or ():
+        if not origins.is_network(address):
+            raise bad_request(
+                "allowed_ips holds what is neither an address nor a network such as 10.0.0.0/8.", "allowed_ips"
+            )
+    for route in further.get("allowed_routes") or ():
+        if not access.is_route(route):
+            raise bad_request(
+                f"allowed_routes must be paths, which may end with *, or of {', '.join(sorted(access.GROUPS))}.",
+                "allowed_routes",
+            )
 
 
 def rotation(parts: ManagementParts, changes: Mapping[str, Any], key: Key | None = None) -> dict[str, Any]:

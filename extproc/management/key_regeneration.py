@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from pydantic import BaseModel
 
-from extproc.management import key_changes, rows, schemas
+from extproc.management import keeping, key_changes, rows, schemas
 from extproc.management.authentication import AdminRoute, Caller
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import KEY_NOT_FOUND, Refused, bad_request
@@ -67,7 +67,8 @@ async def reset_spend(parts: Parts, caller: Caller, key: KeyOrDigest, wanted: sc
     """In its budget's window of now, or for ever where that has none. The ledger stays as it is."""
     if wanted.reset_to < 0:
         raise bad_request("reset_to cannot be negative.", "reset_to")
-    before = await of_key(parts, await key_changes.named(parts, key))
+    found = await keeping.check(parts, caller, await key_changes.find(parts, key), keeping.RESET_SPEND)
+    before = await of_key(parts, found)
     changes = {"spend": wanted.reset_to, "spend_set_at": parts.now(), "spend_set_to": wanted.reset_to}
     after = await key_changes.change(parts, caller, before.digest, changes)
     return {
@@ -80,7 +81,7 @@ async def reset_spend(parts: Parts, caller: Caller, key: KeyOrDigest, wanted: sc
 
 
 async def _regenerate(parts: ManagementParts, caller: Key, asked: str, wanted: schemas.RegenerateKey) -> dict[str, Any]:
-    key = await key_changes.named(parts, asked)
+    key = await keeping.check(parts, caller, await key_changes.find(parts, asked), keeping.REGENERATE, wanted)
     now, raw = parts.now(), wanted.new_key or parts.new_key()
     digest = key_changes.usable_digest(parts, raw, "new_key")
     revoke_at = key_changes.ends(wanted.grace_period, "grace_period", now) if wanted.grace_period else now

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
-from extproc.management import key_changes, rows, schemas
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management import keeping, key_changes, rows, schemas
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen, is_admin
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import (
     KEY_NOT_IN_DATABASE,
     NO_KEYS_FOUND,
     NOT_YOUR_KEY,
+    NOT_YOURS,
     Refused,
     bad_request,
 )
@@ -22,6 +23,7 @@ from extproc.management.parts import ManagementParts, Parts
 from extproc.management.telling import told_of_all
 from extproc.management.window_spend import of_key
 from extproc.model import Key
+from extproc.policy.roles import Sight
 from extproc.stores.contract import KeyFilter
 
 administration = APIRouter(route_class=AdminRoute, tags=["keys"], responses=ERRORS)
@@ -40,7 +42,7 @@ _ANYTHING = schemas.GenerateKey()
 @administration.post("/key/generate", response_model=rows.GeneratedKey, summary="Make a virtual key")
 async def generate(parts: Parts, caller: Caller, wanted: Annotated[schemas.GenerateKey, Body()] = _ANYTHING) -> Any:
     """The answer is the only place where the key itself is ever shown: only its digest is stored."""
-    return await key_changes.make(parts, caller, wanted)
+    return await key_changes.make(parts, caller, await keeping.check_new(parts, caller, wanted))
 
 
 @administration.post("/key/update", response_model=rows.UpdatedKey, summary="Change a key")
@@ -66,6 +68,8 @@ async def delete(parts: Parts, caller: Caller, wanted: schemas.DeleteKeys) -> An
     """All of them or, if one is unknown, none. What they spent stays in the ledger."""
     found = [await key_changes.find(parts, key) for key in wanted.keys or ()]
     found += [await parts.keys.find_by_alias(alias) for alias in wanted.key_aliases or ()]
+    if not is_admin(caller):
+        found = [await keeping.check(parts, caller, key, keeping.DELETE) for key in found]
     digests = [key.digest if key else "" for key in found]
     async with told_of_all(parts, map(key_changes.scope, digests)):
         deleted = await parts.keys.delete(digests, deleted_by=caller.user_id or caller.name, now=parts.now())
@@ -75,10 +79,11 @@ async def delete(parts: Parts, caller: Caller, wanted: schemas.DeleteKeys) -> An
 
 
 @reading.get("/key/info", response_model=rows.ShownKey, summary="Show a key")
-async def info(parts: Parts, caller: Caller, key: Annotated[AskedKey, Query()] = None) -> Any:
-    """A virtual key may ask about itself only; without `key` it does."""
+async def info(parts: Parts, caller: Caller, seen: Seen, key: Annotated[AskedKey, Query()] = None) -> Any:
+    """A virtual key may ask about itself, its user's keys and those of teams its user administers; without `key` about
+    itself."""
     found = await key_changes.find(parts, key or caller.digest)
-    if not is_admin(caller) and (found is None or found.digest != caller.digest):
+    if not seen.all and (found is None or not seen.shows_key(found)):
         raise Refused(NOT_YOUR_KEY)
     if found is None:
         raise Refused(KEY_NOT_IN_DATABASE)
@@ -104,17 +109,18 @@ class ListQuery(BaseModel):
     sort_order: Literal["asc", "desc"] = "desc"
 
 
-@administration.get("/key/list", response_model=rows.KeyPageAnswer, summary="List keys")
-async def list_keys(parts: Parts, wanted: Annotated[ListQuery, Query()]) -> Any:
-    """The newest first, unless another order is asked for."""
+@reading.get("/key/list", response_model=rows.KeyPageAnswer, summary="List keys")
+async def list_keys(parts: Parts, seen: Seen, wanted: Annotated[ListQuery, Query()]) -> Any:
+    """The newest first, unless another order is asked for. A virtual key sees its user's, or, where it asks for a team
+    that its user administers, the team's."""
     column = _SORTABLE.get(wanted.sort_by or "created_at")
     if column is None:
         raise bad_request(f"sort_by must be one of {', '.join(sorted(_SORTABLE))}", "sort_by")
+    digest = await key_changes.identity(parts, wanted.key_hash) if wanted.key_hash else None
     chosen = KeyFilter(
-        user_id=wanted.user_id,
+        **_owned(seen, wanted, digest),
         team_id=wanted.team_id,
         organization_id=wanted.organization_id,
-        digest=await key_changes.identity(parts, wanted.key_hash) if wanted.key_hash else None,
         alias=wanted.key_alias,
         search=wanted.search,
         due_at=parts.now() if wanted.rotation_due else None,
@@ -131,6 +137,20 @@ async def list_keys(parts: Parts, wanted: Annotated[ListQuery, Query()]) -> Any:
     }
 
 
+def _owned(seen: Sight, wanted: ListQuery, digest: str | None) -> dict[str, Any]:
+    """Whose keys are listed, of those that are asked for. Raises `Refused` where they are others'."""
+    if seen.all or (wanted.team_id is not None and wanted.team_id in seen.team_ids):
+        return {"user_id": wanted.user_id, "digest": digest}
+    if wanted.user_id not in {None, seen.user_id}:
+        raise Refused(NOT_YOURS)
+    if seen.user_id is not None:
+        return {"user_id": seen.user_id, "digest": digest}
+    if digest not in {None, seen.digest}:
+        raise Refused(NOT_YOUR_KEY)
+    return {"digest": seen.digest}
+
+
 async def _block(parts: ManagementParts, caller: Key, key: str, *, blocked: bool) -> dict[str, Any]:
-    found = await key_changes.named(parts, key)
+    route = keeping.BLOCK if blocked else keeping.UNBLOCK
+    found = await keeping.check(parts, caller, await key_changes.find(parts, key), route)
     return await key_changes.change(parts, caller, found.digest, {"blocked": blocked})

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from extproc.errors import AlreadyExists
 from extproc.holds import Scope
-from extproc.management import team_rows
+from extproc.management import keeping, team_rows
 from extproc.management.allowances import AllowanceFields
 from extproc.management.authentication import AdminRoute, Caller
 from extproc.management.changes import changes_of
@@ -142,9 +142,15 @@ class RemoveMember(BaseModel):
 
 @administration.post("/team/member_add", response_model=team_rows.ChangedMembers, summary="Put users into a team")
 @administration.post("/team/member/add", response_model=team_rows.ChangedMembers, include_in_schema=False)
-async def add(parts: Parts, wanted: AddMembers) -> Any:
-    """Users who do not exist yet are made. A limit that is not given is the team's `team_member_…` one."""
+async def add(parts: Parts, caller: Caller, wanted: AddMembers) -> Any:
+    """Users who do not exist yet are made. A limit that is not given is the team's `team_member_…` one.
+
+    Whoever administers the team adds new users, and those who are in a team with them already.
+    """
+    await keeping.check_team(parts, caller, wanted.team_id)
     team = await team_named(parts, wanted.team_id)
+    for one in wanted.members:
+        await keeping.check_acquaintance(parts, caller, await _known(parts, one.user_id, one.user_email))
     changes = changes_of(wanted, Membership, parts, renamed=_RENAMED)
     for name in ("user_id", "team_id", "role"):
         changes.pop(name, None)
@@ -157,8 +163,9 @@ async def add(parts: Parts, wanted: AddMembers) -> Any:
 
 
 @administration.post("/team/member_update", response_model=team_rows.ShownMember, summary="Change a member's limits")
-async def update(parts: Parts, wanted: UpdateMember) -> Any:
+async def update(parts: Parts, caller: Caller, wanted: UpdateMember) -> Any:
     """Answers with the member as it is now."""
+    await keeping.check_team(parts, caller, wanted.team_id)
     await team_named(parts, wanted.team_id)
     user_id = await _user_id(parts, wanted.user_id, wanted.user_email)
     changes = changes_of(wanted, Membership, parts, renamed=_RENAMED)
@@ -174,6 +181,7 @@ async def update(parts: Parts, wanted: UpdateMember) -> Any:
 @administration.post("/team/member_delete", response_model=team_rows.TeamRow, summary="Take a user out of a team")
 async def remove(parts: Parts, caller: Caller, wanted: RemoveMember) -> Any:
     """The user's keys in this team are deleted, and refused from now on; the user and other keys stay."""
+    await keeping.check_team(parts, caller, wanted.team_id)
     team = await team_named(parts, wanted.team_id)
     user_id = await _user_id(parts, wanted.user_id, wanted.user_email)
     async with told_of_all(parts, [_scope(user_id, team.id)]):

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from extproc import secrets
 from extproc.errors import AlreadyExists, ConfigError, SecretUnavailable
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, sees_all
 from extproc.management.changes import MAX_ATTACHED_BYTES
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import Refused, bad_request, not_found
@@ -305,7 +305,7 @@ def _model(deployment: Deployment, caller: Key, *, stored: bool) -> dict[str, An
     told = msgspec.structs.asdict(deployment.prices) if deployment.prices else {}
     prices = {name: plain(value) for name, value in told.items() if name in fields_of(Prices) and value is not None}
     parameters = {"model": f"{deployment.provider}/{deployment.provider_model}", **prices}
-    if is_admin(caller):
+    if sees_all(caller):
         parameters["api_base"] = deployment.api_base
     return {
         "model_name": deployment.model_name,

@@ -29,6 +29,9 @@ class FurtherFields(BaseModel):
     rpm_limit_type: Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"] | None = None
     tpm_limit_type: Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"] | None = None
     allowed_routes: Texts | None = []
+    allowed_ips: Annotated[
+        Texts | None, Field(description="Addresses and networks (CIDR) that the key may be used from; none is all.")
+    ] = None
     key_type: Literal["default", "llm_api", "management", "read_only"] | None = None
     allowed_cache_controls: Texts | None = []
     guardrails: Texts | None = None

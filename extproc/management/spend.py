@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from extproc.management import rows
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, sees_all
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOUR_KEY, Refused, bad_request
 from extproc.management.fields import AskedKey, Id
@@ -90,7 +90,7 @@ async def by_key(parts: Parts, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] 
 def _visible_digest(api_key: str | None, caller: Key) -> str | None:
     """Whose rows the caller gets to see: its own, or for the administrator those it asks for."""
     asked = credentials.digest(api_key) if api_key and api_key.startswith("sk-") else api_key
-    if is_admin(caller):
+    if sees_all(caller):
         return asked
     if asked not in {None, caller.digest}:
         raise Refused(NOT_YOUR_KEY)

@@ -72,6 +72,7 @@ class UserColumns(BaseModel):
     user_email: str | None
     user_alias: str | None
     user_role: str | None
+    blocked: bool
     teams: list[str]
     models: list[str]
     spend: float
@@ -195,6 +196,7 @@ def user_row(user: User, team_ids: Iterable[str]) -> dict[str, Any]:
         "user_email": user.email,
         "user_alias": user.alias,
         "user_role": user.role,
+        "blocked": user.blocked,
         "teams": [*team_ids],
         "models": [*user.models],
         "spend": to_dollars(user.spend),

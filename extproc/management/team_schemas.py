@@ -158,6 +158,14 @@ class UpdateUser(UserFields):
         return self
 
 
+class NamedUser(BaseModel):
+    """`POST /user/block` and `/user/unblock`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "u-1"}]})
+
+    user_id: Text
+
+
 class DeleteUsers(BaseModel):
     """`POST /user/delete`: all of them or, if one is unknown, none."""
 

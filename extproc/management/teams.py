@@ -1,7 +1,7 @@
 """`/team/…`: make, show, change, block, delete and list teams. Their members are in `members.py`.
 
-Only the administrator changes teams. A key sees its own team and those its user is in, and of their keys only its own
-and its user's.
+Only the administrator makes teams and sets what limits them; whoever administers a team sets the rest. A key sees its
+own team and those its user is in, and of their keys only its own and its user's, unless its user administers the team.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 
 from extproc.holds import Scope
-from extproc.management import team_rows
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management import keeping, team_rows
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
 from extproc.management.changes import changes_of, for_new
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
@@ -23,7 +23,8 @@ from extproc.management.members import Member, enrol
 from extproc.management.parts import ManagementParts, Parts
 from extproc.management.team_schemas import DeleteTeams, NamedTeam, TeamFields, TeamFurther, UpdateTeam
 from extproc.management.telling import told_of, told_of_all
-from extproc.model import Key, Team
+from extproc.model import Team
+from extproc.policy.roles import Sight
 from extproc.stores.contract import KeyFilter
 
 administration = APIRouter(route_class=AdminRoute, tags=["teams"], responses=ERRORS)
@@ -77,8 +78,9 @@ async def new(parts: Parts, caller: Caller, wanted: Annotated[NewTeam, Body()] =
 
 
 @administration.post("/team/update", response_model=team_rows.UpdatedTeam, summary="Change a team")
-async def update(parts: Parts, wanted: UpdateTeam) -> Any:
-    """What is left out stays as it is."""
+async def update(parts: Parts, caller: Caller, wanted: UpdateTeam) -> Any:
+    """What is left out stays as it is. Whoever administers the team sets its alias and what its members get."""
+    await keeping.check_team(parts, caller, wanted.team_id, wanted)
     changes = changes_of(wanted, Team, parts, renamed=_RENAMED, further=TeamFurther)
     return {"team_id": wanted.team_id, "data": await _change(parts, wanted.team_id, changes)}
 
@@ -110,15 +112,15 @@ async def delete(parts: Parts, caller: Caller, wanted: DeleteTeams) -> Any:
 
 
 @reading.get("/team/info", response_model=team_rows.TeamInfo, summary="Show a team with its members and keys")
-async def info(parts: Parts, caller: Caller, team_id: Annotated[str, Query(max_length=256)]) -> Any:
+async def info(parts: Parts, seen: Seen, team_id: Annotated[str, Query(max_length=256)]) -> Any:
     """A virtual key may ask about its own team, and about those that its user is in."""
-    if not is_admin(caller) and not await _is_theirs(parts, caller, team_id):
+    if not seen.all and team_id not in seen.member_of:
         raise Refused(NOT_YOURS)
     team = await parts.entities.teams.find(team_id)
     if team is None:
         raise not_found("team", team_id)
     [shown] = await team_rows.shown_teams(parts, [team])
-    keys = await team_rows.keys_of(parts, _visible_keys(caller, (team_id,)))
+    keys = await _keys(parts, seen, [team_id])
     return {
         "team_id": team_id,
         "team_info": {name: shown[name] for name in team_rows.TeamRow.model_fields},
@@ -130,16 +132,16 @@ async def info(parts: Parts, caller: Caller, team_id: Annotated[str, Query(max_l
 @reading.get("/team/list", response_model=list[team_rows.ListedTeam], summary="List teams")
 async def list_teams(
     parts: Parts,
-    caller: Caller,
+    seen: Seen,
     user_id: Annotated[Id, Query(description="Only teams that this user is in.")] = None,
     organization_id: Annotated[Id, Query()] = None,
 ) -> Any:
     """The newest first, at most a thousand. A virtual key sees its own team, and those that its user is in."""
     wanted: dict[str, Any] = {} if organization_id is None else {"organization_id": organization_id}
-    if user_id is not None or not is_admin(caller):
-        wanted["id"] = await _team_ids(parts, caller, user_id)
+    if user_id is not None or not seen.all:
+        wanted["id"] = await _team_ids(parts, seen, user_id)
     teams = (await parts.entities.teams.list(wanted)).rows
-    keys = await team_rows.keys_of(parts, _visible_keys(caller, tuple(team.id for team in teams)))
+    keys = await _keys(parts, seen, [team.id for team in teams])
     return [{**team, "keys": keys[team["team_id"]]} for team in await team_rows.shown_teams(parts, teams)]
 
 
@@ -157,24 +159,21 @@ async def _first_unknown(parts: ManagementParts, team_ids: list[str]) -> str:
     return next((team_id for team_id in team_ids if team_id not in known), team_ids[0])
 
 
-async def _is_theirs(parts: ManagementParts, caller: Key, team_id: str) -> bool:
-    return caller.team_id == team_id or team_id in await _team_ids(parts, caller, None)
-
-
-async def _team_ids(parts: ManagementParts, caller: Key, user_id: str | None) -> tuple[str, ...]:
+async def _team_ids(parts: ManagementParts, seen: Sight, user_id: str | None) -> tuple[str, ...]:
     """The teams of a user, or of the caller; a caller who asks about somebody else gets a 403."""
-    if not is_admin(caller) and user_id not in {None, caller.user_id}:
+    if user_id is None:
+        return seen.member_of
+    if not seen.all and user_id != seen.user_id:
         raise Refused(NOT_YOURS)
-    whose = user_id or caller.user_id
-    members = await parts.entities.members.of_users([whose]) if whose else ()
-    own = [caller.team_id] if caller.team_id is not None and user_id is None else []
-    return tuple(dict.fromkeys([*own, *(member.team_id for member in members)]))
+    return tuple(member.team_id for member in await parts.entities.members.of_users([user_id]))
 
 
-def _visible_keys(caller: Key, team_ids: tuple[str, ...]) -> KeyFilter:
-    """The administrator sees a team's keys, a user their own among them, a key itself."""
-    if is_admin(caller):
-        return KeyFilter(team_ids=team_ids)
-    if caller.user_id is not None:
-        return KeyFilter(team_ids=team_ids, user_id=caller.user_id)
-    return KeyFilter(team_ids=team_ids, digest=caller.digest)
+async def _keys(parts: ManagementParts, seen: Sight, team_ids: list[str]) -> dict[str | None, list[dict[str, Any]]]:
+    """Of teams that the caller administers all keys; of the others the caller's user's, or its own."""
+    administered = tuple(team_id for team_id in team_ids if seen.all or team_id in seen.team_ids)
+    others = tuple(team_id for team_id in team_ids if team_id not in administered)
+    own: dict[str, Any] = {"user_id": seen.user_id} if seen.user_id is not None else {"digest": seen.digest}
+    found = await team_rows.keys_of(parts, KeyFilter(team_ids=administered))
+    if others:
+        found |= await team_rows.keys_of(parts, KeyFilter(team_ids=others, **own))
+    return found

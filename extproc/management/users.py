@@ -1,6 +1,6 @@
 """`/user/…`: make, show, change, delete and list users.
 
-Only the administrator changes users. A key sees the user it belongs to.
+Only the administrator changes users. A blocked user's keys are refused everywhere. A key sees the user it belongs to.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
+from extproc.errors import AlreadyExists
 from extproc.holds import Scope
-from extproc.management import keys, rows, schemas, team_rows
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management import key_changes, rows, schemas, team_rows
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
 from extproc.management.changes import changes_of, for_new
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
 from extproc.management.fields import Id
 from extproc.management.members import Member, enrol, team_named
 from extproc.management.parts import ManagementParts, Parts
-from extproc.management.team_schemas import DeleteUsers, NewUser, UpdateUser, UserFields, UserFurther
+from extproc.management.team_schemas import DeleteUsers, NamedUser, NewUser, UpdateUser, UserFields, UserFurther
 from extproc.management.telling import told_of, told_of_all
-from extproc.model import User
+from extproc.model import Key, User
 from extproc.stores.contract import KeyFilter
 
 administration = APIRouter(route_class=AdminRoute, tags=["users"], responses=ERRORS)
@@ -95,15 +96,28 @@ class ListQuery(BaseModel):
 
 @administration.post("/user/new", response_model=MadeUser, summary="Make a user")
 async def new(parts: Parts, caller: Caller, wanted: Annotated[NewUser, Body()] = _ANYTHING) -> Any:
-    """A taken id or e-mail address is a 409. Teams must exist; the user becomes a member of each."""
+    """A taken id or e-mail address is a 409. Teams must exist; the user becomes a member of each.
+
+    All of it or nothing: where the key's alias is taken there is no user either.
+    """
     teams = [await team_named(parts, team_id) for team_id in dict.fromkeys(wanted.teams or ())]
-    user = await _make(parts, wanted, wanted.user_id or parts.new_id())
-    for team in teams:
-        await enrol(parts, team, [Member(user_id=user.id)], {})
+    user_id = wanted.user_id or parts.new_id()
+    first = schemas.GenerateKey(user_id=user_id, key_alias=wanted.key_alias, duration=wanted.duration)
+    # What is wrong with the key is told before there is a user.
+    key, raw = key_changes.new_key(parts, caller, first)
+    user = await _make(parts, wanted, user_id)
     made: dict[str, Any] = dict.fromkeys(("key_name", "key_alias", "token", "token_id", "expires")) | {"key": ""}
-    if wanted.auto_create_key:
-        first = schemas.GenerateKey(user_id=user.id, key_alias=wanted.key_alias, duration=wanted.duration)
-        made = {name: value for name, value in (await keys.generate(parts, caller, first)).items() if name in made}
+    try:
+        for team in teams:
+            await enrol(parts, team, [Member(user_id=user.id)], {})
+        if wanted.auto_create_key:
+            async with told_of_all(parts, [key_changes.scope(key.digest)]):
+                await parts.keys.create(key)
+            shown = key_changes.generated(parts, key, raw, first)
+            made = {name: value for name, value in shown.items() if name in made}
+    except AlreadyExists:
+        await _unmake(parts, caller, user_id)
+        raise
     return {**team_rows.user_row(user, [team.id for team in teams]), **made}
 
 
@@ -122,6 +136,18 @@ async def update(parts: Parts, wanted: UpdateUser) -> Any:
     return {"user_id": user.id, "data": team_rows.user_row(user, teams[user.id])}
 
 
+@administration.post("/user/block", response_model=team_rows.UserRow, summary="Refuse a user's keys from now on")
+async def block(parts: Parts, wanted: NamedUser) -> Any:
+    """Everywhere, in teams too. Every worker refuses them at once; exchanges in flight end."""
+    return await _block(parts, wanted.user_id, blocked=True)
+
+
+@administration.post("/user/unblock", response_model=team_rows.UserRow, summary="Admit a blocked user's keys again")
+async def unblock(parts: Parts, wanted: NamedUser) -> Any:
+    """Keys that are blocked themselves stay blocked."""
+    return await _block(parts, wanted.user_id, blocked=False)
+
+
 @administration.post("/user/delete", response_model=int, summary="Delete users with their keys")
 async def delete(parts: Parts, caller: Caller, wanted: DeleteUsers) -> Any:
     """All of them or, if one is unknown, none; how many. Their keys are refused at once."""
@@ -135,11 +161,11 @@ async def delete(parts: Parts, caller: Caller, wanted: DeleteUsers) -> Any:
 
 
 @reading.get("/user/info", response_model=UserInfo, summary="Show a user with their keys and teams")
-async def info(parts: Parts, caller: Caller, user_id: Annotated[Id, Query()] = None) -> Any:
+async def info(parts: Parts, seen: Seen, user_id: Annotated[Id, Query()] = None) -> Any:
     """A virtual key may ask about the user it belongs to. Without `user_id` the administrator sees all keys and teams,
     at most a thousand each."""
-    wanted = user_id or (None if is_admin(caller) else caller.user_id)
-    if not is_admin(caller) and (wanted is None or wanted != caller.user_id):
+    wanted = user_id or (None if seen.all else seen.user_id)
+    if not seen.all and (wanted is None or wanted != seen.user_id):
         raise Refused(NOT_YOURS)
     user = await parts.entities.users.find(wanted) if wanted else None
     if wanted is not None and user is None:
@@ -182,12 +208,26 @@ async def list_users(parts: Parts, wanted: Annotated[ListQuery, Query()]) -> Any
     }
 
 
+async def _block(parts: ManagementParts, user_id: str, *, blocked: bool) -> dict[str, Any]:
+    async with told_of(parts, Scope("user", user_id), changes={}):
+        user = await parts.entities.users.update(user_id, {"fields": {"blocked": blocked}, "updated_at": parts.now()})
+    if user is None:
+        raise not_found("user", user_id)
+    return team_rows.user_row(user, (await _teams_of(parts, [user]))[user.id])
+
+
 async def _make(parts: ManagementParts, wanted: UserFields, user_id: str) -> User:
     now = parts.now()
     changes = for_new(changes_of(wanted, User, parts, renamed=_RENAMED, further=UserFurther))
     user = User(id=user_id, created_at=now, updated_at=now, **{"role": "internal_user", **changes})
     async with told_of_all(parts, [Scope("user", user_id)]):
         return await parts.entities.users.create(user)
+
+
+async def _unmake(parts: ManagementParts, caller: Key, user_id: str) -> None:
+    """As if the user had never been made."""
+    async with told_of_all(parts, [Scope("user", user_id)]):
+        await parts.entities.users.delete([user_id], deleted_by=caller.user_id or caller.name, now=parts.now())
 
 
 async def _id_of(parts: ManagementParts, email: str) -> str | None:

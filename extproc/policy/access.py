@@ -10,7 +10,7 @@ team, its user's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from extproc.model import EndUser, Key, UnixMs
@@ -19,12 +19,15 @@ from extproc.policy.refusals import Refusal
 
 EVERY_MODEL = frozenset({"*", "all-proxy-models"})
 TEAM_MODELS = "all-team-models"
+#: LiteLLM's names of all routes that lead to models, and of those of the management API (`roles.groups`).
+MODEL_ROUTES = frozenset({"llm_api_routes", "openai_routes", "anthropic_routes"})
+GROUPS = MODEL_ROUTES | {"management_routes", "info_routes", "spend_tracking_routes"}
 
 
 def check_key(key: Key, now: UnixMs) -> Refusal | None:
-    """Refuse a blocked or expired key, or one of a blocked team; a key is expired from its expiry's millisecond on.
+    """Refuse a blocked or expired key, or one of a blocked team or user.
 
-    A credential that the key no longer has is nobody's.
+    A key is expired from its expiry's millisecond on. A credential that the key no longer has is nobody's.
     """
     if key.revoked_at is not None and key.revoked_at <= now:
         return refusals.UNKNOWN_KEY
@@ -34,7 +37,25 @@ def check_key(key: Key, now: UnixMs) -> Refusal | None:
         return refusals.expired_key(key.name, _iso(key.expires_at), _iso(now))
     if key.team is not None and key.team.blocked:
         return refusals.team_blocked(key.team.id)
+    if key.user is not None and key.user.blocked:
+        return refusals.user_blocked(key.user.id)
     return None
+
+
+def check_route(key: Key, path: str, groups: Collection[str]) -> Refusal | None:
+    """Refuse a path that the key's `allowed_routes` do not hold: by one of the groups that it is in, or literally.
+
+    A route that ends with `*` is a prefix. A key without a list may call every route that its role may.
+    """
+    allowed = key.fields.get("allowed_routes")
+    if not allowed or any(route in groups or matches(route, path) for route in allowed):
+        return None
+    return refusals.ROUTE_NOT_ALLOWED
+
+
+def is_route(text: str) -> bool:
+    """Whether this may stand in `allowed_routes`."""
+    return text in GROUPS or (text.startswith("/") and "*" not in text[:-1])
 
 
 def check_end_user(end_user: EndUser, model: str) -> Refusal | None:
@@ -68,6 +89,11 @@ def allows_model(key: Key, model: str) -> bool:
 def _own_list_allows(key: Key, model: str) -> bool:
     """What the team allows is asked of the team."""
     return _listed(key.models, model) or (TEAM_MODELS in key.models and key.team is not None)
+
+
+def lists_model(models: Sequence[str], model: str) -> bool:
+    """Whether a list of models, where it names any, holds this name or pattern."""
+    return _listed(models, model)
 
 
 def _listed(models: Sequence[str], model: str) -> bool:

@@ -17,6 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from extproc.model import Key, Membership, Role, Team
+from extproc.policy.access import MODEL_ROUTES
 
 
 class Standing(StrEnum):
@@ -50,7 +51,7 @@ _STANDINGS: dict[Who, frozenset[Standing]] = {
     Who.ANYONE: _EVERY_KEY,
     Who.EVERY_KEY: _EVERY_KEY,
     Who.OWNERS: _EVERY_KEY - {Standing.CUSTOMER},
-    Who.KEEPERS: _ADMIN,
+    Who.KEEPERS: _ADMIN | {Standing.INTERNAL_USER},
     Who.ALL_SEEING: _ALL_SEEING,
     Who.ADMIN: _ADMIN,
 }
@@ -68,7 +69,7 @@ _TABLE: dict[Who, str] = {
         GET /spend/logs
     """,
     Who.OWNERS: """
-        GET /key/aliases  GET /team/info  GET /team/list
+        GET /key/list  GET /key/aliases  GET /team/info  GET /team/list
     """,
     Who.KEEPERS: """
         POST /key/generate  POST /key/update  POST /key/delete  POST /key/block  POST /key/unblock
@@ -78,9 +79,10 @@ _TABLE: dict[Who, str] = {
         POST /team/member_update  POST /team/member_delete
     """,
     Who.ALL_SEEING: """
-        POST /v2/key/info  GET /key/list  GET /user/list  GET /customer/info  GET /customer/list
+        POST /v2/key/info  GET /user/list  GET /customer/info  GET /customer/list
         POST /budget/info  GET /budget/list  POST /tag/info  GET /tag/list
         GET /spend/keys  GET /extproc/authentication-failures
+        GET /audit  GET /audit/export  GET /audit/{id}
     """,
     Who.ADMIN: """
         POST /key/bulk_update
@@ -119,6 +121,18 @@ def may_call(standing: Standing, method: str, path: str) -> bool:
     """Whether a key of this standing may call the route."""
     who = who_may(method, path)
     return who is not None and standing in _STANDINGS[who]
+
+
+def groups(method: str, path: str) -> frozenset[str]:
+    """The names in a key's `allowed_routes` that this route of the management API goes by."""
+    names = {"management_routes"}
+    if method == "GET" and who_may(method, path) in {Who.EVERY_KEY, Who.OWNERS}:
+        names.add("info_routes")
+    if "/models" in path:
+        names |= MODEL_ROUTES
+    if path.startswith(("/spend/", "/global/spend")):
+        names.add("spend_tracking_routes")
+    return frozenset(names)
 
 
 def standing(key: Key) -> Standing:
