@@ -164,6 +164,7 @@ def team_blocked(team_id: str) -> Refusal:
 
 
 def user_blocked(user_id: str) -> Refusal:
+    """A key of a blocked user, told as LiteLLM tells of a blocked team."""
     return _auth(
         f"Authentication Error, User={user_id} is blocked. Update via `/user/unblock` if you're an admin.",
         "user_blocked",

@@ -20,6 +20,7 @@ PUBLIC = {
 }
 ANY_KEY = {
     "/key/info",
+    "/key/list",
     "/key/aliases",
     "/key/health",
     "/team/list",
@@ -37,7 +38,9 @@ ANY_KEY = {
 OWNERS = {"/team/info", "/user/info", "/extproc/explain"}
 READS = {
     "/extproc/authentication-failures",
-    "/key/list",
+    "/audit",
+    "/audit/export",
+    "/audit/gpt-4o",
     "/spend/keys",
     "/user/list",
     "/customer/info",
@@ -53,7 +56,7 @@ WRITES = {
     *("/model/new", "/model/update", "/model/delete"),
     *(f"/team/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
     *(f"/team/member_{verb}" for verb in ("add", "update", "delete")),
-    *(f"/user/{verb}" for verb in ("new", "update", "delete")),
+    *(f"/user/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
     *(
         f"/{name}/{verb}"
         for name in ("customer", "end_user")
@@ -113,7 +116,9 @@ async def test_a_virtual_key_changes_nothing_and_lists_nothing(gateway):
             assert (response.status_code, response.json()["error"]["type"]) == (401, "auth_error"), path
             assert response.json()["error"]["message"].startswith(
                 "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route="
-                + path.replace("/key/gpt-4o", "/key/{key}").replace("/model/gpt-4o", "/model/{model_id}")
+                + path.replace("/key/gpt-4o", "/key/{key}")
+                .replace("/model/gpt-4o", "/model/{model_id}")
+                .replace("/audit/gpt-4o", "/audit/{id}")
             )
 
 

@@ -74,6 +74,41 @@ def test_a_key_of_a_team_that_is_not_blocked_may_be_used():
     assert access.check_key(key(team_id="t", team=Team(id="t")), now=1_000) is None
 
 
+def test_a_key_of_a_blocked_user_is_refused_and_the_user_is_named():
+    blocked = User(id="u", fields={"blocked": True})
+
+    assert access.check_key(key(user_id="u", user=blocked), now=1_000) == refusals.user_blocked("u")
+    assert access.check_key(key(user_id="u", user=User(id="u")), now=1_000) is None
+
+
+@pytest.mark.parametrize(
+    ("routes", "path", "groups", "allowed"),
+    [
+        (None, "/v1/chat/completions", access.MODEL_ROUTES, True),
+        ([], "/v1/chat/completions", access.MODEL_ROUTES, True),
+        (["llm_api_routes"], "/v1/chat/completions", access.MODEL_ROUTES, True),
+        (["info_routes"], "/v1/chat/completions", access.MODEL_ROUTES, False),
+        (["/v1/chat/completions"], "/v1/chat/completions", access.MODEL_ROUTES, True),
+        (["/v1/chat/completions"], "/v1/embeddings", access.MODEL_ROUTES, False),
+        (["/v1/*"], "/v1/embeddings", access.MODEL_ROUTES, True),
+        (["llm_api_routes"], "/key/info", ("management_routes", "info_routes"), False),
+        (["unheard_of_routes"], "/v1/embeddings", access.MODEL_ROUTES, False),
+    ],
+)
+def test_a_key_reaches_the_routes_that_its_list_names(routes, path, groups, allowed):
+    refusal = access.check_route(key(fields={"allowed_routes": routes}), path, groups)
+
+    assert refusal == (None if allowed else refusals.ROUTE_NOT_ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [("llm_api_routes", True), ("/v1/*", True), ("/*/x", False), ("v1", False), ("", False), ("*", False)],
+)
+def test_a_route_is_a_group_or_a_path_that_may_end_with_a_star(text, good):
+    assert access.is_route(text) is good
+
+
 def team(*models, **fields):
     return {"team_id": "t", "team": Team(id="t", models=models), **fields}
 
