@@ -38,7 +38,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.holds import Limit
 from extproc.model import Nanos, Receipt, UnixMs, Usage
+from extproc.stores import sql_daily
 from extproc.stores.contract import DaySpend, KeySpend, LedgerRow, SpendFilter
+from extproc.stores.spending import LogFilter, SpendSum, SumFilter
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_keys import COLUMNS as KEY_COLUMNS
 from extproc.stores.sql_keys import to_key
@@ -116,6 +118,27 @@ class SqlLedger:
             found = (await connection.execute(statement)).mappings().all()
         return tuple(LedgerRow(_to_receipt(row), row["booked_at"]) for row in found)
 
+    async def log_page(
+        self, wanted: LogFilter, *, page: int, size: int, sort_by: str, descending: bool
+    ) -> tuple[LedgerRow, ...]:
+        places = (ledger.c[sort_by], *(() if sort_by == "started_at" else (ledger.c.started_at,)), ledger.c.event_id)
+        order = (place.desc() if descending else place.asc() for place in places)
+        ordered = select(ledger).where(_logged(wanted)).order_by(*order)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(ordered.limit(size).offset((page - 1) * size))).mappings().all()
+        return tuple(LedgerRow(_to_receipt(row), row["booked_at"]) for row in found)
+
+    async def log_count(self, wanted: LogFilter, *, most: int) -> int:
+        counted = select(ledger.c.started_at).where(_logged(wanted)).limit(most).subquery()
+        async with self._database.reading() as connection:
+            return await connection.scalar(select(func.count()).select_from(counted)) or 0
+
+    async def sums(
+        self, by: Sequence[str], wanted: SumFilter, *, limit: int, offset: int = 0, dearest_first: bool = False
+    ) -> tuple[SpendSum, ...]:
+        async with self._database.reading() as connection:
+            return await sql_daily.read(connection, by, wanted, limit, offset, dearest_first)
+
     async def by_key(self, *, limit: int) -> tuple[KeySpend, ...]:
         statement = select(*KEY_COLUMNS, keys.c.booked).order_by(keys.c.booked.desc(), keys.c.digest).limit(limit)
         async with self._database.reading() as connection:
@@ -151,6 +174,7 @@ async def _add_spend(connection: AsyncConnection, rows: Sequence[dict[str, Any]]
     tagged = [entry for row in rows for entry in _tag_rows(row)]
     await _execute(connection, _ADD_TO_TAG, _spent(_sums(((row["tag"],), row["spend"]) for row in tagged)))
     await _execute(connection, insert(ledger_tags), tagged)
+    await sql_daily.add(connection, rows, tagged)
 
 
 async def _execute(connection: AsyncConnection, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
@@ -197,6 +221,18 @@ def _matching(wanted: SpendFilter) -> ColumnElement[bool]:
     if wanted.before is not None:
         given.append(ledger.c.started_at < wanted.before)
     return and_(true(), *given)
+
+
+def _logged(wanted: LogFilter) -> ColumnElement[bool]:
+    names = ("team_id", "end_user", "model_group", "model_id", "key_alias", "status")
+    given = [ledger.c[name] == value for name in names if (value := getattr(wanted, name)) is not None]
+    if wanted.minimum is not None:
+        given.append(ledger.c.spend >= wanted.minimum)
+    if wanted.maximum is not None:
+        given.append(ledger.c.spend <= wanted.maximum)
+    if wanted.whose is not None:
+        given.append(sql_daily.belonging(ledger, wanted.whose))
+    return and_(_matching(wanted), *given)
 
 
 def _to_row(receipt: Receipt, now: UnixMs) -> dict[str, Any]:
