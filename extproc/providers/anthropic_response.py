@@ -1,0 +1,140 @@
+"""What Anthropic's Messages API answers: usage, identity, the text for an estimate, and the shape of its errors.
+
+Each payload is taken apart by itself: a whole `message`, or one event of `message_start` … `message_stop`. Nothing
+raises; what is not understood is as if it were absent. Anthropic counts cached input beside `input_tokens`, the house
+counts inclusively, so the three are summed. A stream tells the input in `message_start` and the output in
+`message_delta`, cumulatively: its usage is the largest that was told of each count.
+
+Source: Anthropic's API reference, "Create a Message", "Streaming Messages" and "Errors".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from extproc.model import Usage
+from extproc.providers.api import Reading
+
+#: Quotes inside JSON strings are escaped, so that an answer which talks about these names does not match.
+STREAM_MARKS: tuple[bytes, ...] = (rb'"usage"\s*:\s*\{', rb'"type"\s*:\s*"message_stop"')
+
+#: A larger count is a provider's mistake, and would be a very expensive one.
+MAX_TOKENS = 10**9
+MAX_NAME_LENGTH = 256
+
+_Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None
+_ABSENT = Raw(b"null")
+_NOTHING = Reading()
+_FINISHED = Reading(finished=True)
+
+T = TypeVar("T")
+
+
+class _Payload(msgspec.Struct, frozen=True, gc=False):
+    """The top level of a message or of any event; parts undecoded."""
+
+    type: Any = None
+    id: Any = None
+    model: Any = None
+    usage: Raw = _ABSENT
+    content: Raw = _ABSENT
+    message: Raw = _ABSENT
+    content_block: Raw = _ABSENT
+    delta: Raw = _ABSENT
+
+
+class _Usage(msgspec.Struct, frozen=True, gc=False):
+    input_tokens: _Tokens = None
+    output_tokens: _Tokens = None
+    cache_creation_input_tokens: _Tokens = None
+    cache_read_input_tokens: _Tokens = None
+
+
+class _Block(msgspec.Struct, frozen=True, gc=False):
+    """A content block, or the delta of one."""
+
+    text: str | None = None
+    thinking: str | None = None
+    name: str | None = None
+    input: Raw = _ABSENT
+    partial_json: str | None = None
+
+
+_payloads = msgspec.json.Decoder(_Payload)
+_usages = msgspec.json.Decoder(_Usage | None)
+_block = msgspec.json.Decoder(_Block | None)
+_blocks = msgspec.json.Decoder(list[_Block] | None)
+
+
+def read(payload: bytes) -> Reading:
+    """Read a whole message, or the data of one event."""
+    top = _decoded(_payloads, payload)
+    if top is None:
+        return _NOTHING
+    if top.type == "message_stop":
+        return _FINISHED
+    message = _decoded(_payloads, top.message) if top.type == "message_start" else top
+    return _reading(message or top, [top.content_block, top.delta])
+
+
+def merge(earlier: Usage | None, later: Usage | None) -> Usage | None:
+    """The usage of a stream after one more event: counts are cumulative, and an event may leave some out."""
+    if earlier is None or later is None:
+        return earlier or later
+    names = Usage.__struct_fields__
+    return Usage(**{name: max(getattr(earlier, name), getattr(later, name)) for name in names})
+
+
+def error_body(message: str, kind: str, param: str | None, status: int) -> bytes:  # noqa: ARG001
+    """Anthropic's error envelope. It has no place for `param` and `status`; its SDKs tell errors by the status line."""
+    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def error_event(message: str, kind: str, param: str | None, status: int) -> bytes:
+    """`event: error`, which Anthropic's SDKs raise as an `APIStatusError`."""
+    return b"event: error\ndata: " + error_body(message, kind, param, status) + b"\n\n"
+
+
+def _reading(message: _Payload, pieces: list[Raw]) -> Reading:
+    blocks = _decoded(_blocks, message.content) or [block for raw in pieces if (block := _decoded(_block, raw))]
+    return Reading(
+        response_id=_name(message.id),
+        model=_name(message.model),
+        usage=_inclusive(_decoded(_usages, message.usage)),
+        text="".join([_text(block) for block in blocks]),
+    )
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _name(value: object) -> str:
+    """Identifiers are kept in receipts and caches, so a provider's endless one is none."""
+    return value if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH else ""
+
+
+def _inclusive(told: _Usage | None) -> Usage | None:
+    """No usage where the output is not told; input that is not told is 0, for `merge` to keep what was."""
+    if told is None or told.output_tokens is None:
+        return None
+    written, read_from = told.cache_creation_input_tokens or 0, told.cache_read_input_tokens or 0
+    return Usage(
+        input_tokens=(told.input_tokens or 0) + written + read_from,
+        output_tokens=told.output_tokens,
+        cache_read_tokens=read_from,
+        cache_write_tokens=written,
+    )
+
+
+def _text(block: _Block) -> str:
+    """Everything in a block that the model generated, whatever its channel."""
+    said = (block.text, block.thinking, block.name, block.partial_json)
+    called = bytes(block.input).decode("utf-8", "replace") if bytes(block.input) not in {b"null", b"{}"} else ""
+    return "".join([part for part in said if part]) + called
