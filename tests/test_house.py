@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path for path in (ROOT / "extproc").rglob("*.py") if "versions" not in path.parts)
-PURE = ("policy", "bodies", "providers", "pricing", "framing", "envoyconfig")
+PURE = ("policy", "bodies", "providers", "redaction", "pricing", "framing", "envoyconfig")
 
 
 def name(path: Path) -> str:
