@@ -63,7 +63,12 @@ class OutboxFull(ExtprocError):
 
 
 class Blocked(ExtprocError):
-    """A text has an `entity` that the redaction policy blocks. The value itself is nowhere in the error."""
+    """A text has an `entity` that the redaction policy blocks. The value itself is nowhere in the error.
+
+    `passed` is what of a stream may still go on: what came before.
+    """
+
+    passed = b""
 
     def __init__(self, entity: str) -> None:
         super().__init__(f"{entity} is not allowed")
@@ -84,7 +89,12 @@ class UnknownShape(ExtprocError):
 
 
 class RedactionFailed(ExtprocError):
-    """Texts that must be redacted could not be. `reason` is a word from a closed set, safe as a metric label."""
+    """Texts that must be redacted could not be. `reason` is a word from a closed set, safe as a metric label.
+
+    `passed` is what of a stream may still go on: what came before.
+    """
+
+    passed = b""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

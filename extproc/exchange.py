@@ -248,9 +248,9 @@ class Exchange:
             passed = self._take(body, event)
         except Blocked as blocked:
             names = ", ".join(self._admitted.redaction.names) if self._admitted and self._admitted.redaction else ""
-            return await self._withhold(body, refusals.blocked_entity(blocked.entity, names))
+            return await self._withhold(body, refusals.blocked_entity(blocked.entity, names), blocked.passed)
         except RedactionFailed as failure:
-            return await self._withhold(body, refusals.answer_not_redacted(failure.reason))
+            return await self._withhold(body, refusals.answer_not_redacted(failure.reason), failure.passed)
         if body.finished:
             await self._complete()
         elif self._receipt is None and self._reservation and (refusal := await self._reservation.follow(body)):
@@ -267,21 +267,23 @@ class Exchange:
             return (event.body if passed is None else passed) + held
         return passed
 
-    async def _withhold(self, body: response.ResponseBody, refusal: Refusal) -> Reply:
+    async def _withhold(self, body: response.ResponseBody, refusal: Refusal, passed: bytes) -> Reply:
         """The answer may not pass: what was used is booked, the client is told instead."""
         if isinstance(body, redacted.RedactedStreamBody):
-            return await self._end_stream(refusal)
+            return await self._end_stream(refusal, passed)
         await self._complete()
         return self._refuse(refusal)
 
-    async def _end_stream(self, refusal: Refusal) -> Reply:
+    async def _end_stream(self, refusal: Refusal, passed: bytes = b"") -> Reply:
         """Say why the stream ends here; the next message ends it. Nobody waits: the provider would go on meanwhile."""
         assert self._api is not None
         self._refusal = refusal
         self.phase = Phase.ENDING
         if self._receipt is None:
             self._book(cut=True, unseen=self._reservation.unseen if self._reservation else None)
-        return Proceed(body=self._api.error_event(refusal.message, refusal.kind, refusal.param, refusal.status))
+        return Proceed(
+            body=passed + self._api.error_event(refusal.message, refusal.kind, refusal.param, refusal.status)
+        )
 
     async def _on_ending(self, _: Event) -> Reply:
         raise StreamEnded

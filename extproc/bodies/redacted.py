@@ -17,7 +17,7 @@ import msgspec
 
 from extproc.bodies.redaction import Redaction
 from extproc.bodies.response import EventStreamBody, PlainBody, ResponseBody
-from extproc.errors import RedactionFailed
+from extproc.errors import Blocked, RedactionFailed
 from extproc.framing.sse import SseEvent
 from extproc.model import Usage
 from extproc.providers.api import Api
@@ -119,7 +119,15 @@ class RedactedStreamBody(EventStreamBody):
         return passed + self._remaining()
 
     def _pass_on(self, events: list[SseEvent]) -> bytes:
-        return b"".join([self._rewritten(event) for event in events if self._read(event)])
+        passed = []
+        try:
+            for event in events:
+                if self._read(event):
+                    passed.append(self._rewritten(event))  # noqa: PERF401 - what came before an error is needed
+        except (Blocked, RedactionFailed) as error:
+            error.passed = b"".join(passed)
+            raise
+        return b"".join(passed)
 
     def _rewritten(self, event: SseEvent) -> bytes:
         if self._redaction.failed:

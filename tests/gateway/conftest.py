@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
+from gateway.redacting import GUARDRAILS
 from gateway.running_gateway import Gateway, bearer, running_gateway
 from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import Nursery, running_nursery
@@ -74,3 +76,22 @@ async def fragile_client(fragile: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=fragile.http, headers=headers, timeout=30) as found:
         assert (await found.post("/v1/chat/completions", json={})).status_code == 400
         yield found
+
+
+@pytest.fixture(scope="session")
+async def redacting(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator[Gateway]:
+    """One with guardrails, which keys ask for by name."""
+    settings: dict[str, Any] = {
+        "guardrails": GUARDRAILS,
+        "max_response_bytes": 4 * MEBIBYTE,
+        "failed_login_attempts": 0,
+    }
+    async with running_gateway(nursery, upstream, **settings) as found:
+        await found.start_server()
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def guarded(redacting: Gateway) -> dict[str, str]:
+    """A key for each guardrail, by its name."""
+    return {each.name: await redacting.new_key(guardrails=[each.name]) for each in GUARDRAILS}
