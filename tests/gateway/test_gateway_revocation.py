@@ -60,6 +60,7 @@ async def subjects(fleet: Fleet, suffix: str) -> list[Subject]:
     blocked, deleted, paying = [await fleet.new_key() for _ in range(3)]
     team = (await made(fleet, "/team/new", team_alias=f"team-{suffix}"))["team_id"]
     user = (await made(fleet, "/user/new", user_id=f"user-{suffix}"))["user_id"]
+    other = (await made(fleet, "/user/new", user_id=f"other-user-{suffix}"))["user_id"]
     await made(fleet, "/customer/new", user_id=f"customer-{suffix}")
     tag = f"tag-{suffix}"
     await made(fleet, "/tag/new", name=tag)
@@ -68,6 +69,7 @@ async def subjects(fleet: Fleet, suffix: str) -> list[Subject]:
         Subject(deleted, ("/key/delete", {"keys": [deleted]})),
         Subject(await fleet.new_key(team_id=team), ("/team/block", {"team_id": team})),
         Subject(await fleet.new_key(user_id=user), ("/user/delete", {"user_ids": [user]})),
+        Subject(await fleet.new_key(user_id=other), ("/user/block", {"user_id": other})),
         Subject(paying, ("/customer/block", {"user_ids": [f"customer-{suffix}"]}), {"user": f"customer-{suffix}"}),
         Subject(paying, ("/tag/update", {"name": tag, "max_budget": 0}), {"metadata": {"tags": [tag]}}),
     ]
