@@ -13,7 +13,7 @@ from stores.conftest import EMPTY
 from stores.samples import NOW
 
 from extproc.errors import AlreadyExists
-from extproc.model import Budget, Key, Membership, Team, User
+from extproc.model import Budget, Key, Membership, StoredModel, Team, User
 from extproc.stores.audit_chain import Actor, AuditKey, Entry, Head, Verifier, act_as
 from extproc.stores.contract import AuditFilter
 from extproc.stores.sql import SqlStore
@@ -103,8 +103,8 @@ async def test_an_entry_says_who_changed_what_from_what_to_what(audited):
 
     assert (made.changed_by, made.changed_by_key, made.ip) == ("alice", "digest-of-alice", "203.0.113.7")
     assert (made.action, made.table_name, made.object_id, made.before) == ("created", "LiteLLM_TeamTable", "t", None)
-    assert '"max_budget":1.5' in made.after
-    assert '"team_alias":"red"' in made.after
+    assert '"max_budget":1.5' in str(made.after)
+    assert '"team_alias":"red"' in str(made.after)
     assert changed.before == '{"guardrails":null,"max_budget":1.5}'
     assert changed.after == '{"guardrails":["g"],"max_budget":2.000000001}'
     assert (blocked.action, unblocked.action) == ("blocked", "unblocked")
@@ -134,11 +134,12 @@ async def test_no_raw_key_no_secret_and_no_digest_stands_in_the_values(audited):
     metadata = {"note": f"was {raw}", "api_key": "abc", "deep": [{"password": "hunter2"}], "max_tokens": 5}
     await audited.create(Key(digest=digest, name="sk-...6789", metadata=metadata, created_at=NOW, updated_at=NOW))
     await audited.regenerate(digest, "e" * 64, {"name": "sk-...9999"}, revoke_at=NOW, now=NOW)
-    made, rotated = await entries(audited)
+    await audited.models.create(StoredModel(id="m", model_name="m", credential="v1|sealed"))
+    made, rotated, model = await entries(audited)
 
-    values = f"{made.after}{rotated.before}{rotated.after}"
-    assert not [secret for secret in (raw, digest, "e" * 64, "abc", "hunter2") if secret in values]
-    assert '"max_tokens":5' in made.after
+    values = f"{made.after}{rotated.before}{rotated.after}{model.after}"
+    assert not [secret for secret in (raw, digest, "e" * 64, "abc", "hunter2", "sealed") if secret in values]
+    assert '"max_tokens":5' in str(made.after)
     assert (rotated.action, rotated.before) == ("rotated", '{"key_name":"sk-...6789"}')
 
 

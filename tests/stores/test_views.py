@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from running_postgres import bare_database, fresh_database
@@ -76,7 +77,7 @@ async def store() -> AsyncIterator[SqlStore]:
         await opened.close()
 
 
-async def ask(store: SqlStore, question: str) -> list[dict[str, object]]:
+async def ask(store: SqlStore, question: str) -> list[dict[str, Any]]:
     async with store.database.reading() as connection:
         return [{**row} for row in (await connection.execute(text(question))).mappings()]
 
@@ -128,7 +129,7 @@ async def test_a_trace_of_one_key(store):
 
 
 async def test_everybody_is_shown_under_litellms_names(store):
-    made = {"created_at": NOW, "updated_at": NOW}
+    made: dict[str, Any] = {"created_at": NOW, "updated_at": NOW}
     await store.teams.create(Team(id="t", models=("gpt-4o",), **made))
     await store.users.create(User(id="u", **made))
     await store.members.add([Membership(user_id="u", team_id="t", created_at=NOW)])
