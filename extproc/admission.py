@@ -22,7 +22,7 @@ from extproc.errors import MalformedBody, SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
 from extproc.guardrails import Guardrails
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
-from extproc.policy import access, credentials, end_users, hygiene, origins, refusals
+from extproc.policy import access, credentials, end_users, hygiene, origins, refusals, required
 from extproc.policy.failures import Failures
 from extproc.policy.limits import House
 from extproc.policy.origins import Origins
@@ -180,7 +180,7 @@ def _client(surroundings: Surroundings, event: RequestHeaders) -> str:
 def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | None] | Refusal:
     """The deployment that serves the request with the credential it wants, or why there is none."""
     model = asked.body.facts.model
-    if refusal := access.check_model(asked.key, model):
+    if refusal := access.check_model(asked.key, model) or required.check(asked.key, asked.body.document):
         return refusal
     route = surroundings.routes.choose(model, asked.event_id)
     if route is None:

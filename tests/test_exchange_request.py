@@ -10,6 +10,7 @@ from exchange_world import (
     API_KEY,
     MASTER,
     World,
+    forwarded,
     refusal,
     request_body,
     request_headers,
@@ -138,3 +139,13 @@ async def test_a_full_outbox_refuses():
     world.sink.accepting = False
 
     assert refusal(await world.exchange().receive(request_headers()))[0] == 503
+
+
+async def test_a_request_without_a_parameter_that_its_key_demands_is_refused():
+    world = World(fields={"enforced_params": ["user", "metadata.project"]})
+    exchange = world.exchange()
+    await exchange.receive(request_headers())
+    status, error = refusal(await exchange.receive(request_body(user="u")))
+
+    assert (status, error["type"], error["param"]) == (400, "invalid_request_error", "metadata.project")
+    await forwarded(world, user="u", metadata={"project": "p"})

@@ -7,6 +7,7 @@ from fastapi.security import HTTPBearer
 
 from extproc import __version__
 from extproc.management import (
+    activity,
     attempts,
     audit,
     budgets,
@@ -22,7 +23,10 @@ from extproc.management import (
     model_admin,
     models,
     spend,
+    spend_logs,
+    spend_reports,
     tags,
+    team_views,
     teams,
     users,
 )
@@ -60,6 +64,8 @@ def create_app(parts: ManagementParts) -> FastAPI:
         key_bulk.reading,
         teams.administration,
         teams.reading,
+        team_views.administration,
+        team_views.reading,
         members.administration,
         users.administration,
         users.reading,
@@ -68,6 +74,10 @@ def create_app(parts: ManagementParts) -> FastAPI:
         tags.administration,
         spend.administration,
         spend.reading,
+        spend_logs.reading,
+        spend_reports.administration,
+        spend_reports.reading,
+        activity.reading,
         explain.reading,
         audit.administration,
         attempts.administration,

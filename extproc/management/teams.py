@@ -139,7 +139,7 @@ async def list_teams(
     """The newest first, at most a thousand. A virtual key sees its own team, and those that its user is in."""
     wanted: dict[str, Any] = {} if organization_id is None else {"organization_id": organization_id}
     if user_id is not None or not seen.all:
-        wanted["id"] = await _team_ids(parts, seen, user_id)
+        wanted["id"] = await team_ids(parts, seen, user_id)
     teams = (await parts.entities.teams.list(wanted)).rows
     keys = await _keys(parts, seen, [team.id for team in teams])
     return [{**team, "keys": keys[team["team_id"]]} for team in await team_rows.shown_teams(parts, teams)]
@@ -159,7 +159,7 @@ async def _first_unknown(parts: ManagementParts, team_ids: list[str]) -> str:
     return next((team_id for team_id in team_ids if team_id not in known), team_ids[0])
 
 
-async def _team_ids(parts: ManagementParts, seen: Sight, user_id: str | None) -> tuple[str, ...]:
+async def team_ids(parts: ManagementParts, seen: Sight, user_id: str | None) -> tuple[str, ...]:
     """The teams of a user, or of the caller; a caller who asks about somebody else gets a 403."""
     if user_id is None:
         return seen.member_of

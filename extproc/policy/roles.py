@@ -63,24 +63,33 @@ _TABLE: dict[Who, str] = {
         GET /openapi.json  GET /docs  GET /docs/assets/{name}
     """,
     Who.EVERY_KEY: """
-        GET /key/info  POST /key/health  GET /user/info  GET /health  GET /extproc/explain
+        GET /key/info  POST /key/health  GET /user/info  GET /v2/user/info  GET /health  GET /extproc/explain
         GET /v1/models  GET /models  GET /v1/models/{model:path}  GET /models/{model:path}
         GET /model/info  GET /v1/model/info  GET /v2/model/info
-        GET /spend/logs
+        GET /spend/logs  GET /spend/logs/v2  GET /spend/logs/ui  POST /spend/calculate
     """,
     Who.OWNERS: """
-        GET /key/list  GET /key/aliases  GET /team/info  GET /team/list
+        GET /key/spend/report  GET /team/spend/report  GET /user/spend/report
+        GET /user/daily/activity  GET /user/daily/activity/aggregated  GET /user/daily/activity/export
+        GET /team/daily/activity  GET /team/daily/activity/aggregated  GET /team/daily/activity/export
+        GET /tag/daily/activity  GET /tag/daily/activity/aggregated  GET /tag/daily/activity/export
+        GET /customer/daily/activity  GET /customer/daily/activity/aggregated  GET /customer/daily/activity/export
+        GET /organization/daily/activity  GET /organization/daily/activity/aggregated  GET /organization/daily/activity/export
+        GET /key/list  GET /key/aliases  GET /team/info  GET /team/list  GET /v2/team/list  GET /team/available
     """,
     Who.KEEPERS: """
         POST /key/generate  POST /key/update  POST /key/delete  POST /key/block  POST /key/unblock
         POST /key/regenerate  POST /key/{key}/regenerate  POST /key/{key}/reset_spend
         POST /key/service-account/generate
         POST /team/update  POST /team/member_add  POST /team/member/add
-        POST /team/member_update  POST /team/member_delete
+        POST /team/member_update  POST /team/member_delete  PATCH /team/{team_id}
     """,
     Who.ALL_SEEING: """
         POST /v2/key/info  GET /user/list  GET /customer/info  GET /customer/list
         POST /budget/info  GET /budget/list  POST /tag/info  GET /tag/list
+        GET /global/spend  GET /global/spend/logs  GET /global/spend/keys  GET /global/spend/teams
+        GET /global/spend/models  GET /global/spend/provider  GET /global/spend/tags  GET /global/spend/all_tag_names
+        GET /global/spend/report  POST /global/spend/end_users  GET /spend/users  GET /spend/tags
         GET /spend/keys  GET /extproc/authentication-failures
         GET /audit  GET /audit/export  GET /audit/{id}
     """,
