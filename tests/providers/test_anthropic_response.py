@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import anthropic
+import httpx2
 import pytest
 
 from extproc.model import Usage
@@ -64,3 +66,25 @@ def test_an_error_has_the_shape_of_anthropic() -> None:
 
     assert json.loads(body) == {"type": "error", "error": {"type": "auth_error", "message": "No."}}
     assert anthropic_response.error_event("No.", "auth_error", "key", 401) == b"event: error\ndata: " + body + b"\n\n"
+
+
+def ask(answer: httpx2.Response, *, stream: bool) -> list[str]:
+    """The types of the events that the real SDK makes of an answer."""
+    client = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
+    sdk = anthropic.Anthropic(api_key="sk-x", base_url="http://gateway", max_retries=0, http_client=client)
+    asked = sdk.messages.create(model="c", max_tokens=5, messages=[{"role": "user", "content": "Hi"}], stream=stream)
+    return [event.type for event in asked] if isinstance(asked, anthropic.Stream) else [asked.type]
+
+
+def test_anthropics_sdk_raises_the_error_that_a_body_holds() -> None:
+    body = anthropic_response.error_body("No key.", "auth_error", None, 401)
+
+    with pytest.raises(anthropic.AuthenticationError, match="No key"):
+        ask(httpx2.Response(401, content=body, headers={"content-type": "application/json"}), stream=False)
+
+
+def test_anthropics_sdk_raises_the_error_that_ends_a_stream() -> None:
+    event = b'event: ping\ndata: {"type": "ping"}\n\n' + anthropic_response.error_event("Gone.", "budget", None, 400)
+
+    with pytest.raises(anthropic.APIStatusError, match="Gone"):
+        ask(httpx2.Response(200, content=event, headers={"content-type": "text/event-stream"}), stream=True)
