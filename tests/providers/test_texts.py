@@ -1,0 +1,106 @@
+"""Where texts are: the walk over a payload, and what it does with what no table names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from extproc.errors import UnknownShape
+from extproc.providers import texts
+from extproc.providers.texts import DROP, FREE, JSON, KEEP, TEXT, TOKENS, Fields, Media, Parts, walk
+
+
+class Shouting:
+    """`Rewrite`: texts in capitals, and what was met of media."""
+
+    def __init__(self) -> None:
+        self.met: list[str] = []
+
+    def text(self, text: str) -> str:
+        return text.upper()
+
+    def json_text(self, text: str) -> str:
+        return json.dumps(_shouted(json.loads(text)))
+
+    def media(self, what: str) -> None:
+        self.met.append(what)
+
+
+def _shouted(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.upper()
+    if isinstance(value, list):
+        return [_shouted(each) for each in value]
+    return {key.upper(): _shouted(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def walked(value, spec):
+    return walk(value, spec, Shouting())
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "expected"),
+    [
+        (None, TEXT, None),
+        (True, FREE, True),
+        (7, FREE, 7),
+        (0.5, TEXT, 0.5),
+        ("a", TEXT, "A"),
+        ("a", FREE, "A"),
+        ("a", KEEP, "a"),
+        ({"a": 1}, KEEP, {"a": 1}),
+        ("a", DROP, None),
+        ("a", TOKENS, "A"),
+        (["a", "b"], TOKENS, ["A", "B"]),
+        (["a"], TEXT, ["A"]),
+        ('{"a": "b"}', JSON, '{"A": "B"}'),
+        ({"a": ["b", 1]}, FREE, {"A": ["B", 1]}),
+        ({"a": "b"}, JSON, {"A": "B"}),
+        ({"a": "b", "c": "d"}, Fields({"a": KEEP}), {"a": "b", "c": "D"}),
+        ([{"a": "b"}, {"c": "d"}], Fields({"a": KEEP}), [{"a": "b"}, {"c": "D"}]),
+        ("a", Fields({}), "A"),
+        ("a", Parts({}), "A"),
+        (["a", {"type": "t", "x": "b"}], Parts({"t": Fields({"type": KEEP})}), ["A", {"type": "t", "x": "B"}]),
+    ],
+)
+def test_each_kind_of_value_is_rewritten_as_its_table_says(value, spec, expected):
+    assert walked(value, spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "spec"),
+    [
+        ([1, 2], TOKENS),
+        ({"a": 1}, TOKENS),
+        ([["a"]], TEXT),
+        ([{"type": "hologram"}], Parts({})),
+        ([{"no": "type"}], Parts({})),
+        ([{"type": ["t"]}], Parts({})),
+        ([7], Parts({})),
+        (7, Fields({})),
+        ({"type": "t"}, Parts({"t": FREE})),
+    ],
+)
+def test_content_of_a_shape_that_nobody_knows_is_an_error(value, spec):
+    with pytest.raises(UnknownShape):
+        walked(value, spec)
+
+
+def test_media_is_told_of_and_stays():
+    shouting = Shouting()
+
+    assert walk({"url": "x"}, Media("image"), shouting) == {"url": "x"}
+    assert shouting.met == ["image"]
+
+
+def test_a_document_is_rewritten_in_place_and_what_is_kept_is_not_even_read():
+    document = {"model": msgspec.Raw(b'"m"'), "odd": msgspec.Raw(b'{"a":  "b"}'), "same": msgspec.Raw(b'"ABC"')}
+
+    texts.walk_document(document, {"model": KEEP}, Shouting())
+
+    assert {name: bytes(raw) for name, raw in document.items()} == {
+        "model": b'"m"', "odd": b'{"A":"B"}', "same": b'"ABC"',
+    }  # fmt: skip
