@@ -104,6 +104,8 @@ class Failures:
         self._prefixes: Recent[Failed] = Recent(capacity)
         self._refused: Recent[UnixMs] = Recent(capacity)
         self._familiar: Recent[None] = Recent(FAMILIAR)
+        #: Keys of blocked sources that are being looked up: whoever sends the same one waits for the same answer.
+        self._let_through: Recent[None] = Recent(capacity)
         self._last_block_ends: UnixMs = 0
 
     def wait(self, address: str, digest: str, now: UnixMs) -> int:
@@ -113,10 +115,13 @@ class Failures:
         source = self._sources.get(source_of(address))
         if source is None or now >= source.blocked_until:
             return 0
+        if digest in self._let_through:
+            return 0
         refused_at = self._refused.get(digest)
         if now < source.next_at or (refused_at is not None and now < refused_at + self._pace.window_ms):
             return source.blocked_until - now
         source.next_at = now + TRICKLE_MS
+        self._let_through.put(digest, None)
         return 0
 
     def found(self, digest: str) -> None:
@@ -135,6 +140,7 @@ class Failures:
         if reason != UNKNOWN:
             return
         self._familiar.drop(digest)
+        self._let_through.drop(digest)
         self._refused.put(digest, now)
         self._slow_down(source, now)
 

@@ -98,6 +98,16 @@ def test_keys_that_were_never_seen_pass_a_blocked_source_at_a_trickle(told):
     assert passed == [*range(TRICKLE_MS, 1_000, TRICKLE_MS)]
 
 
+def test_requests_that_bring_the_same_new_key_at_once_share_its_turn(told):
+    failures = told.failures()
+    guess(failures, 3)
+
+    assert [failures.wait(HERE, "new", TRICKLE_MS) for _ in range(10)] == [0] * 10
+
+    failures.failed(HERE, UNKNOWN, TRICKLE_MS, digest="new")
+    assert failures.wait(HERE, "new", 2 * TRICKLE_MS) > 0
+
+
 def test_a_wrong_key_that_is_sent_again_and_again_takes_nothing_of_the_trickle(told):
     failures = told.failures(Pace(attempts=3, window_ms=60_000, block_ms=300_000))
     for now in range(3):
