@@ -27,8 +27,7 @@ from extproc.redaction import pattern
 from extproc.redaction.recognizer import CONTEXT_CHARS, Recognizer, scored_in_context
 
 #: RE2's room for its tables, which grow only as texts need them.
-_MAX_SET_BYTES = 256 << 20
-_MAX_BEGINNINGS_BYTES = 256 << 20
+_MAX_TABLE_BYTES = 64 << 20
 #: How many matches that begin at one place are put to a recognizer's check.
 _MAX_TRIES = 8
 
@@ -70,7 +69,7 @@ class Scanner:
         self._longest = max((rule.recognizer.longest for rule in rules), default=0)
         self._set = _set_of([pattern.render(tree) for tree in trees])
         begun = "|".join(f"(?:{pattern.beginnings(tree)})" for tree in trees)
-        self._beginnings = pattern.compiled(rf"(?:{begun})\z", _MAX_BEGINNINGS_BYTES)
+        self._beginnings = pattern.compiled(rf"(?:{begun})\z", _MAX_TABLE_BYTES)
 
     def scan(self, seen: bytes, start: int, *, final: bool) -> tuple[list[Match], int]:
         """What is found from `start` on, and the place from which on nothing is decided yet.
@@ -200,11 +199,17 @@ def _first(candidates: Sequence[_Candidate]) -> Match:
 
 
 def _set_of(patterns: Sequence[str]) -> re2.Set:
-    """All patterns in one pass. Raises `InvalidPattern` where there is no room for them."""
-    found = re2.Set.SearchSet(pattern.options(_MAX_SET_BYTES))
-    for text in patterns:
-        found.Add(text.encode("latin-1"))
-    found.Compile()
+    """All patterns in one pass. Raises `InvalidPattern` where there is no room for them.
+
+    A set without room to work would find nothing, silently. RE2 tries it out before it says that it is compiled.
+    """
+    found = re2.Set.SearchSet(pattern.options(_MAX_TABLE_BYTES))
+    try:
+        for text in patterns:
+            found.Add(text.encode("latin-1"))
+        found.Compile()
+    except re2.error:
+        raise pattern.InvalidPattern("RE2 has no room for all patterns together") from None
     return found
 
 

@@ -1,6 +1,8 @@
 """What is decided in a text that is still coming, and what is not."""
 
-from extproc.redaction import Recognizer
+import pytest
+
+from extproc.redaction import InvalidPattern, Recognizer, scanner
 from extproc.redaction.recognizer import scored_in_context
 from extproc.redaction.scanner import Action, Rule, Scanner
 
@@ -67,3 +69,10 @@ def test_a_context_does_not_help_below_the_threshold():
     row = Recognizer("A", r"\b\d{3}\b", 3, context=("key",), score=0.05)
 
     assert Scanner([Rule(row, Action.MASK, 0.9)]).scan(b"key 123 ", 0, final=True)[0] == []
+
+
+def test_patterns_that_have_no_room_together_are_refused(monkeypatch):
+    monkeypatch.setattr(scanner, "_MAX_TABLE_BYTES", 1000)
+
+    with pytest.raises(InvalidPattern, match="no room for all patterns together"):
+        scan(Recognizer("A", "a{1,900}", 900), b"")
