@@ -25,13 +25,15 @@ def actor_of(request: Request, caller: Key, parts: ManagementParts) -> Actor:
     said = request.headers.get(_HEADER, "").strip()[:_LONGEST]
     if said.isprintable() and said and _may_name_another(caller):
         name = said
-    ip = address(request) if parts.settings.log_requester_ip else ""
+    ip = _address(request, parts) if parts.settings.log_requester_ip else ""
     return Actor(name, caller.digest, ip)
 
 
-def address(request: Request) -> str:
-    """Of whom Envoy is connected with: it adds them at the end, whatever the client wrote before."""
-    return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:_LONGEST]
+def _address(request: Request, parts: ManagementParts) -> str:
+    """The client's own, where proxies in front of Envoy are known; else of whom Envoy is connected with, whom it adds
+    at the end whatever the client wrote before."""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    return parts.settings.origins.client(forwarded.rpartition(",")[2].strip(), forwarded)[:_LONGEST]
 
 
 def _may_name_another(caller: Key) -> bool:

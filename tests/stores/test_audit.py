@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import delete, func, select, update
 from stores.conftest import EMPTY
 from stores.samples import NOW
 
+from extproc import stores
 from extproc.errors import AlreadyExists
 from extproc.model import Budget, Key, Membership, StoredModel, Team, User
 from extproc.stores.audit_chain import Actor, AuditKey, Entry, Head, Verifier, act_as
@@ -63,16 +65,16 @@ async def tamper(store: SqlStore, *statements) -> None:
 
 async def test_two_stores_that_write_at_once_make_one_chain_without_gaps(url):
     async with contextlib.AsyncExitStack() as stack:
-        stores = [await SqlStore.open(url, audit_key=KEY) for _ in range(2)]
-        for store in stores:
+        opened = [await SqlStore.open(url, audit_key=KEY) for _ in range(2)]
+        for store in opened:
             stack.push_async_callback(store.close)
-        await asyncio.gather(*(stores[number % 2].budgets.create(budget(f"b{number}")) for number in range(200)))
-        found = await entries(stores[0])
+        await asyncio.gather(*(opened[number % 2].budgets.create(budget(f"b{number}")) for number in range(200)))
+        found = await entries(opened[0])
 
         assert [entry.seq for entry in found] == [*range(1, 201)]
         assert {entry.object_id for entry in found} == {f"b{number}" for number in range(200)}
-        assert await problems(stores[0]) == []
-        assert await stores[1].trail.head() == found[-1].head
+        assert await problems(opened[0]) == []
+        assert await opened[1].trail.head() == found[-1].head
 
 
 async def test_a_change_that_fails_leaves_no_entry(audited):
@@ -243,3 +245,11 @@ async def test_without_a_key_nothing_is_written_down(url):
     async with store.database.reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(audit)) == 0
     await store.close()
+
+
+def test_only_the_trail_opens_transactions_for_keys_and_their_owners():
+    """The ledger books what exchanges cost, imports take rows over, what is sealed is sealed anew with another key, and
+    the database makes its tables."""
+    writers = {path.stem for path in Path(stores.__file__).parent.glob("*.py") if ".writing()" in path.read_text()}
+
+    assert writers <= {"sql_audit", "sql_ledger", "sql_imports", "sql_sealed", "sql_database"}
