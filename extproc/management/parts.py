@@ -16,8 +16,9 @@ from extproc.holds import Scope
 from extproc.model import Deployment, UnixMs
 from extproc.policy.failures import Failures
 from extproc.settings.model import Settings
-from extproc.stores.contract import AuditTrail, Entities, Health, KeyAdmin, Ledger
+from extproc.stores.contract import AuditTrail, Entities, Health, KeyAdmin
 from extproc.stores.explanations import Explanations, MemoryExplanations
+from extproc.stores.spending import Spending
 
 
 def generate_key() -> str:
@@ -56,7 +57,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
 
     keys: KeyAdmin
     entities: Entities
-    ledger: Ledger
+    ledger: Spending
     trail: AuditTrail
     health: Mapping[str, Health]
     settings: Settings

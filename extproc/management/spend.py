@@ -1,6 +1,7 @@
 """`/spend/…`: what was spent, from the ledger.
 
-A virtual key sees its own rows only. Rows are made and encoded in a thread, for exchanges run on the same loop.
+A caller sees what belongs to its key, its user, and the teams that it administers. Rows are made and encoded in a
+thread, for exchanges run on the same loop.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from extproc.management import rows
-from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, sees_all
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOUR_KEY, Refused, bad_request
 from extproc.management.fields import AskedKey, Id
 from extproc.management.money import to_dollars
-from extproc.management.parts import Parts
+from extproc.management.parts import ManagementParts, Parts
+from extproc.management.spend_days import whose
 from extproc.management.spend_rows import SpendRow, day_row, spend_row
-from extproc.model import Key, UnixMs
+from extproc.model import UnixMs
 from extproc.policy import credentials
-from extproc.stores.contract import SpendFilter
+from extproc.policy.roles import Sight
+from extproc.stores.spending import LogFilter
 
 T = TypeVar("T")
 
@@ -59,14 +62,15 @@ class SpendQuery(BaseModel):
         }
     },
 )
-async def logs(parts: Parts, caller: Caller, query: Annotated[SpendQuery, Query()]) -> Response:
+async def logs(parts: Parts, seen: Seen, query: Annotated[SpendQuery, Query()]) -> Response:
     """Without dates: rows, the newest first. With dates: one object per UTC day, unless `summarize` is false."""
-    wanted = SpendFilter(
-        key_digest=_visible_digest(query.api_key, caller),
+    wanted = LogFilter(
+        key_digest=await _visible_digest(parts, query.api_key, seen),
         user_id=query.user_id,
         request_id=query.request_id,
         since=start_of(query.start_date),
         before=end_of(query.end_date),
+        whose=whose(seen),
     )
     if wanted.since is not None and wanted.before is not None and wanted.before <= wanted.since:
         raise bad_request("end_date is before start_date.", "end_date")
@@ -87,14 +91,15 @@ async def by_key(parts: Parts, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] 
     return [{**rows.row(one.key, now), "total_spend": to_dollars(one.spend)} for one in found]
 
 
-def _visible_digest(api_key: str | None, caller: Key) -> str | None:
-    """Whose rows the caller gets to see: its own, or for the administrator those it asks for."""
+async def _visible_digest(parts: ManagementParts, api_key: str | None, seen: Sight) -> str | None:
+    """The key whose rows are asked for, where the caller gets to see them. Raises `Refused` (403)."""
     asked = credentials.digest(api_key) if api_key and api_key.startswith("sk-") else api_key
-    if sees_all(caller):
+    if asked is None or seen.all or asked == seen.digest:
         return asked
-    if asked not in {None, caller.digest}:
+    key = await parts.keys.find(asked)
+    if key is None or not seen.shows_key(key):
         raise Refused(NOT_YOUR_KEY)
-    return caller.digest
+    return asked
 
 
 def start_of(text: str | None) -> UnixMs | None:

@@ -74,7 +74,8 @@ _TABLE: dict[Who, str] = {
         GET /team/daily/activity  GET /team/daily/activity/aggregated  GET /team/daily/activity/export
         GET /tag/daily/activity  GET /tag/daily/activity/aggregated  GET /tag/daily/activity/export
         GET /customer/daily/activity  GET /customer/daily/activity/aggregated  GET /customer/daily/activity/export
-        GET /organization/daily/activity  GET /organization/daily/activity/aggregated  GET /organization/daily/activity/export
+        GET /organization/daily/activity  GET /organization/daily/activity/aggregated
+        GET /organization/daily/activity/export
         GET /key/list  GET /key/aliases  GET /team/info  GET /team/list  GET /v2/team/list  GET /team/available
     """,
     Who.KEEPERS: """

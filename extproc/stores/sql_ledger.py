@@ -220,6 +220,8 @@ def _matching(wanted: SpendFilter) -> ColumnElement[bool]:
         given.append(ledger.c.started_at >= wanted.since)
     if wanted.before is not None:
         given.append(ledger.c.started_at < wanted.before)
+    if isinstance(wanted, LogFilter) and wanted.whose is not None:
+        given.append(sql_daily.belonging(ledger, wanted.whose))
     return and_(true(), *given)
 
 
@@ -230,8 +232,6 @@ def _logged(wanted: LogFilter) -> ColumnElement[bool]:
         given.append(ledger.c.spend >= wanted.minimum)
     if wanted.maximum is not None:
         given.append(ledger.c.spend <= wanted.maximum)
-    if wanted.whose is not None:
-        given.append(sql_daily.belonging(ledger, wanted.whose))
     return and_(_matching(wanted), *given)
 
 
