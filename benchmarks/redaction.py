@@ -24,7 +24,7 @@ from extproc.redaction.recognizers import RECOGNIZERS
 from extproc.redaction.secrets_recognizers import SECRETS_RECOGNIZERS
 
 ROUNDS = 5
-HOSTILE_CHARS = 64 * 1024
+HOSTILE_CHARS = 16 * 1024
 VALUES = (
     *("john.doe@example.com", "4111 1111 1111 1111", "+44 20 7946 0958", "+1 415 555 2671", "10.1.2.3", "2001:db8::1"),
     *("sk-proj-abcdefghijklmnopqrstuvwx", "AKIAABCDEFGHIJKLMNOP", "536-90-4399", "DE89 3704 0044 0532 0130 00"),

@@ -147,14 +147,18 @@ class Texts:
         self._restores = direction is Direction.RESPONSE and redaction._restores
 
     def text(self, text: str) -> str:
+        guarded = False
         for redactor in self._redactors:
-            text, findings = redactor.redact(text, self._redaction._vault)
+            text, findings = redactor.redact(text, self._redaction._vault, guarded=guarded)
+            guarded = guarded or redactor.guards
             self._redaction._count(self._direction, findings)
         return Restorer(self._redaction._vault).restore(text) if self._restores else text
 
     def json_text(self, text: str) -> str:
+        guarded = False
         for redactor in self._redactors:
-            text, findings = redactor.redact_json_text(text, self._redaction._vault)
+            text, findings = redactor.redact_json_text(text, self._redaction._vault, guarded=guarded)
+            guarded = guarded or redactor.guards
             self._redaction._count(self._direction, findings)
         return Restorer(self._redaction._vault, escaped=True).restore(text) if self._restores else text
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from extproc.errors import TextTooLong
 from extproc.redaction.json_text import JsonStreamRedactor
-from extproc.redaction.placeholders import Placeholders
+from extproc.redaction.placeholders import LITERAL, Placeholders
 from extproc.redaction.scanner import Action, Rule, Scanner
 from extproc.redaction.streaming import Findings, Replacement, StreamRedactor
 
@@ -26,7 +26,7 @@ class Redactor:
     `restorable` says whether what is masked may be put back into answers: true for requests.
     """
 
-    __slots__ = ("_longest_text", "_scanners", "dry_run", "restorable")
+    __slots__ = ("_guards", "_longest_text", "_scanners", "dry_run", "restorable")
 
     def __init__(
         self, rules: Sequence[Rule], *, dry_run: bool = False, restorable: bool = True, longest_text: int = 1 << 22
@@ -34,6 +34,7 @@ class Redactor:
         acting = [rule for rule in rules if rule.action is not Action.LOG]
         watching = [rule for rule in rules if rule.action is Action.LOG]
         self._scanners = tuple(Scanner(some) for some in (acting, watching) if some)
+        self._guards = any(rule.recognizer.entity == LITERAL for rule in rules)
         self._longest_text = longest_text
         self.dry_run = dry_run
         self.restorable = restorable
@@ -43,23 +44,29 @@ class Redactor:
         """Whether there is nothing to look for, so that texts need not be given at all."""
         return not self._scanners
 
-    def redact(self, text: str, vault: Placeholders) -> Redacted:
+    @property
+    def guards(self) -> bool:
+        """Whether placeholders that the client wrote itself are masked, too (see `placeholders.py`)."""
+        return self._guards
+
+    def redact(self, text: str, vault: Placeholders, *, guarded: bool = False) -> Redacted:
         """The text without what must not pass.
 
+        `guarded`: another policy's redactor that `guards` has seen the text before, so its placeholders are ours.
         Raises `Blocked` where the policy blocks what is found, `TextTooLong` beyond `Policy.longest_text`.
         """
         self._check(text)
-        stream = self.stream(vault)
+        stream = StreamRedactor(self._scanners, self._replacement(vault, guarded))
         return Redacted(stream.feed(text, final=True), stream.findings)
 
-    def redact_json_text(self, text: str, vault: Placeholders) -> Redacted:
+    def redact_json_text(self, text: str, vault: Placeholders, *, guarded: bool = False) -> Redacted:
         """The same for JSON inside a string, as the arguments of a tool call are: what is JSON stays JSON.
 
         Strings, keys and numbers are searched as what they stand for. What is not JSON is searched as text, also
         through its escapes.
         """
         self._check(text)
-        stream = self.json_stream(vault)
+        stream = JsonStreamRedactor(self._scanners, self._replacement(vault, guarded))
         return Redacted(stream.feed(text) + stream.flush(), stream.findings)
 
     def stream(self, vault: Placeholders) -> StreamRedactor:
@@ -70,8 +77,8 @@ class Redactor:
         """For one JSON text that arrives in pieces."""
         return JsonStreamRedactor(self._scanners, self._replacement(vault))
 
-    def _replacement(self, vault: Placeholders) -> Replacement:
-        return Replacement(vault, dry_run=self.dry_run, restorable=self.restorable)
+    def _replacement(self, vault: Placeholders, guarded: bool = False) -> Replacement:
+        return Replacement(vault, self.dry_run, self.restorable, guarded)
 
     def _check(self, text: str) -> None:
         if len(text) > self._longest_text:

@@ -49,16 +49,17 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What comes in place of a value, in one exchange."""
+    """What comes in place of a value, in one exchange. In a `guarded` text every placeholder is one of ours."""
 
     vault: Placeholders
     dry_run: bool
     restorable: bool
+    guarded: bool = False
 
     def of(self, value: str, rule: Rule) -> str | None:
         """The replacement, or `None` where the text stays. Raises `Blocked`."""
         entity, action = rule.recognizer.entity, rule.action
-        if self.dry_run or action is Action.LOG:
+        if self.dry_run or action is Action.LOG or (self.guarded and entity == LITERAL):
             return None
         if action is Action.BLOCK:
             raise Blocked(entity)

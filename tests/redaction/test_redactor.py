@@ -81,3 +81,14 @@ def test_an_exchange_never_sees_the_values_of_another():
     assert Restorer(ours).restore("<EMAIL_ADDRESS_1>") == "joe@example.com"
     assert Restorer(theirs).restore("<EMAIL_ADDRESS_1>") == "jim@example.com"
     assert Restorer(Placeholders()).restore("<EMAIL_ADDRESS_1>") == "<EMAIL_ADDRESS_1>"
+
+
+@pytest.mark.parametrize("method", ["redact", "redact_json_text"])
+def test_a_second_policy_leaves_the_placeholders_of_the_first(method):
+    first, second, vault = compiled("EMAIL_ADDRESS"), compiled("CREDIT_CARD"), Placeholders()
+    text = '["joe@example.com", "<EMAIL_ADDRESS_1>", "4111 1111 1111 1111"]'
+    once = getattr(first, method)(text, vault).text
+    twice = getattr(second, method)(once, vault, guarded=first.guards).text
+
+    assert twice == '["<EMAIL_ADDRESS_1>", "<LITERAL_1>", "<CREDIT_CARD_1>"]'
+    assert Restorer(vault).restore(twice) == text
