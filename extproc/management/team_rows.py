@@ -17,6 +17,7 @@ from extproc.management.money import to_dollars
 from extproc.management.parts import ManagementParts
 from extproc.management.rows import KeyRow, row
 from extproc.management.team_schemas import TeamFurther, UserFurther
+from extproc.management.window_spend import of_key, of_owner
 from extproc.model import Membership, Team, User
 from extproc.stores.contract import KeyFilter
 
@@ -220,11 +221,16 @@ async def shown_teams(parts: ManagementParts, teams: Sequence[Team]) -> list[dic
         members[member.team_id].append(member)
     users = {member.user_id for each in members.values() for member in each}
     emails = await _emails(parts, sorted(users))
-    return [
-        team_row(team, members[team.id], emails)
-        | {"team_memberships": [membership_row(member) for member in members[team.id]]}
-        for team in teams
-    ]
+    return [await _shown_team(parts, team, members[team.id], emails) for team in teams]
+
+
+async def _shown_team(
+    parts: ManagementParts, team: Team, members: Sequence[Membership], emails: dict[str, str | None]
+) -> dict[str, Any]:
+    """With the spend of the windows of now."""
+    now = [await of_owner(parts, "team_member", f"{one.user_id}:{one.team_id}", one) for one in members]
+    shown = team_row(await of_owner(parts, "team", team.id, team), members, emails)
+    return {**shown, "team_memberships": [membership_row(member) for member in now]}
 
 
 async def keys_of(parts: ManagementParts, chosen: KeyFilter) -> dict[str | None, list[dict[str, Any]]]:
@@ -232,7 +238,7 @@ async def keys_of(parts: ManagementParts, chosen: KeyFilter) -> dict[str | None,
     page = await parts.keys.list(chosen, page=1, size=MOST_KEYS, sort_by="created_at", descending=True)
     found: dict[str | None, list[dict[str, Any]]] = defaultdict(list)
     for key in page.keys:
-        found[key.team_id].append(row(key, parts.now()))
+        found[key.team_id].append(row(await of_key(parts, key), parts.now()))
     return found
 
 

@@ -14,6 +14,7 @@ from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
 from extproc.management.fields import Id
 from extproc.management.parts import Parts
 from extproc.management.team_schemas import TeamFields, UpdateTeam
+from extproc.management.window_spend import of_owner
 
 administration = APIRouter(route_class=AdminRoute, tags=["teams"], responses=ERRORS)
 reading = APIRouter(route_class=AnyKeyRoute, tags=["teams"], responses=ERRORS)
@@ -97,4 +98,5 @@ async def user(parts: Parts, seen: Seen, user_id: Annotated[Id, Query()] = None)
     if found is None:
         raise not_found("user", wanted)
     members = await parts.entities.members.of_users([found.id])
+    found = await of_owner(parts, "user", found.id, found)
     return team_rows.user_row(found, [member.team_id for member in members])

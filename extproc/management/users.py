@@ -24,6 +24,7 @@ from extproc.management.members import Member, enrol, team_named
 from extproc.management.parts import ManagementParts, Parts
 from extproc.management.team_schemas import DeleteUsers, NamedUser, NewUser, UpdateUser, UserFields, UserFurther
 from extproc.management.telling import told_of, told_of_all
+from extproc.management.window_spend import of_owner
 from extproc.model import Key, User
 from extproc.stores.contract import KeyFilter
 
@@ -170,6 +171,7 @@ async def info(parts: Parts, seen: Seen, user_id: Annotated[Id, Query()] = None)
     user = await parts.entities.users.find(wanted) if wanted else None
     if wanted is not None and user is None:
         raise not_found("user", wanted)
+    user = await of_owner(parts, "user", user.id, user) if user else None
     found = await team_rows.keys_of(parts, KeyFilter(user_id=wanted))
     ids = (await _teams_of(parts, [user]))[user.id] if user else None
     teams = (await parts.entities.teams.list({} if ids is None else {"id": tuple(ids)})).rows
