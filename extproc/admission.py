@@ -161,10 +161,10 @@ def _check_headers(surroundings: Surroundings, key: Key | None, event: RequestHe
 
 def _check_bounds(surroundings: Surroundings, key: Key, event: RequestHeaders) -> Refusal | None:
     """From where the key may be used, and for which paths."""
-    if not key.fields:
-        return None
-    if refusal := surroundings.origins.check(_client(surroundings, event), key):
+    if key.fields.get("allowed_ips") and (refusal := surroundings.origins.check(_client(surroundings, event), key)):
         return refusal
+    if not key.fields.get("allowed_routes"):
+        return None
     path = dict(event.headers).get(b":path", b"").partition(b"?")[0].decode("ascii", "replace")
     return access.check_route(key, path, access.MODEL_ROUTES)
 

@@ -18,6 +18,7 @@ from extproc.events import (
 from extproc.exchange import Exchange, Surroundings
 from extproc.model import Deployment, Key, Receipt, SecretRef, Upstream
 from extproc.policy import credentials
+from extproc.policy.origins import Origins
 from extproc.policy.routing import Routes
 
 API_KEY = "sk-0123456789abcdefghij"
@@ -78,6 +79,7 @@ class World:
         self.sink = Sink()
         self.block_unpriced = False
         self.moment = 1_000
+        self.origins = Origins()
 
     def exchange(self) -> Exchange:
         return Exchange(
@@ -93,6 +95,7 @@ class World:
                 block_unpriced_models=self.block_unpriced,
                 max_response_bytes=1_000_000,
                 log_requester_ip=True,
+                origins=self.origins,
             )
         )
 
