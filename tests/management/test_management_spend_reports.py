@@ -190,3 +190,13 @@ class TestCalculation:
     )  # fmt: skip
     async def test_what_has_no_price_is_not_free(self, admin, body):
         error(await admin.post("/spend/calculate", json=body), 400)
+
+
+async def test_a_teams_members_show_what_each_has_spent_in_it(gateway, admin):
+    await post(admin, "/team/new", team_id="t", members_with_roles=[{"role": "user", "user_id": "u"}])
+    for event, user, team in (("a", "u", "t"), ("b", "u", None), ("c", "v", "t")):
+        await gateway.book("d", event, user_id=user, team_id=team, spend=10**9)
+
+    shown = await get(admin, "/team/info", team_id="t")
+    spent = {member["user_id"]: member["spend"] for member in shown["team_memberships"]}
+    assert (spent["u"], shown["team_info"]["spend"]) == (1.0, 2.0)
