@@ -43,6 +43,7 @@ _SENTENCES = {
     "decimal_type": "{name} must be a number",
     "decimal_parsing": "{name} must be a number",
     "value_error": "{name} must be a number",
+    "network": "{name} must be an address, or a network such as 10.0.0.0/8",
 }
 _CLOSE = 0.8
 #: Settings that are secrets, or references to what may not stand in a file; resolved late.

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from extproc.policy.origins import is_network
 from extproc.settings.checked import (
@@ -75,7 +76,7 @@ class Model(Checked):
 
 def _is_network(value: str) -> str:
     if not is_network(value):
-        raise ValueError("must be an address, or a network such as 10.0.0.0/8")
+        raise PydanticCustomError("network", "must be an address, or a network")
     return value
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from asking import error, get, post
-from conftest import Gateway
+from management.asking import error, get, post
+from management.conftest import Gateway
 
 from extproc.management.authentication import GovernedRoute
 from extproc.policy import roles
