@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from extproc.management.authentication import AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
@@ -113,6 +113,10 @@ def _filter(parts: ManagementParts, seen: Sight, query: PageQuery) -> LogFilter:
 
 class CalculateBody(BaseModel):
     """A model and messages, or the provider's response."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}]}
+    )
 
     model: Text | None = None
     messages: list[dict[str, Any]] | None = None

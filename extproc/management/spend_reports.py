@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
@@ -135,6 +135,8 @@ async def tag_names(parts: Parts) -> dict[str, Any]:
 
 class EndUsersBody(BaseModel):
     """Of which key, and which days; camel case as LiteLLM has it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"startTime": "2026-11-01", "endTime": "2026-11-30"}]})
 
     api_key: AskedKey = None
     startTime: Id = None  # noqa: N815 - LiteLLM's name

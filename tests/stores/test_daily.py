@@ -45,13 +45,13 @@ def _expected(booked: list[Receipt]) -> Counter[tuple[Any, ...]]:
         total[day, one.user_id, "tokens"] += one.usage.input_tokens
         total[day, one.user_id, one.status] += 1
         for tag in set(one.tags):
-            total[tag] += one.spend or 0
+            total[(tag,)] += one.spend or 0
     return +total
 
 
 async def _found(store: SqlStore, digest: str) -> Counter[tuple[Any, ...]]:
     wanted = SumFilter(among={"key_digest": (digest,)})
-    total: Counter[Any] = Counter()
+    total: Counter[tuple[Any, ...]] = Counter()
     for one in await store.sums(("day", "user_id"), wanted, limit=100):
         day = _day_number(one.by[0])
         total[day, one.by[1], "spend"] += one.spend
@@ -59,7 +59,7 @@ async def _found(store: SqlStore, digest: str) -> Counter[tuple[Any, ...]]:
         total[day, one.by[1], "success"] += one.successful_requests
         total[day, one.by[1], "failure"] += one.failed_requests
     for one in await store.sums(("tag",), wanted, limit=100):
-        total[one.by[0]] += one.spend
+        total[(one.by[0],)] += one.spend
     return +total
 
 
