@@ -60,7 +60,11 @@ class NewModel(BaseModel):
 class ChangedModel(BaseModel):
     """`POST /model/update`: what is named changes. `null` takes a parameter away."""
 
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(
+        extra="ignore",
+        protected_namespaces=(),
+        json_schema_extra={"examples": [{"model_info": {"id": "model-123"}, "litellm_params": {"rpm": 100}}]},
+    )
 
     model_name: Id = None
     litellm_params: dict[Text, Any] | None = None
@@ -70,7 +74,7 @@ class ChangedModel(BaseModel):
 class NamedModel(BaseModel):
     """`POST /model/delete`."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), json_schema_extra={"examples": [{"id": "model-123"}]})
 
     id: Annotated[Text, Field(validation_alias=AliasChoices("id", "model_id"))]
 

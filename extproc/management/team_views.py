@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from extproc.management import team_rows, teams
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
@@ -35,6 +35,12 @@ class TeamPage(BaseModel):
     total_pages: int
 
 
+class PatchTeam(TeamFields):
+    """`PATCH /team/{team_id}`. What is left out stays; null takes a limit, a budget or an id away."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"max_budget": 2000.0}]})
+
+
 class TeamQuery(BaseModel):
     """Which teams are shown; every given field must match."""
 
@@ -49,7 +55,7 @@ class TeamQuery(BaseModel):
 
 
 @administration.patch("/team/{team_id}", response_model=team_rows.UpdatedTeam, summary="Change this team")
-async def patch(parts: Parts, caller: Caller, team_id: Annotated[str, Path(max_length=256)], wanted: TeamFields) -> Any:
+async def patch(parts: Parts, caller: Caller, team_id: Annotated[str, Path(max_length=256)], wanted: PatchTeam) -> Any:
     """As `/team/update`."""
     told = {name: getattr(wanted, name) for name in wanted.model_fields_set} | {"team_id": team_id}
     return await teams.update(parts, caller, UpdateTeam.model_construct(_fields_set={*told}, **told))
