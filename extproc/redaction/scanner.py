@@ -66,7 +66,7 @@ class Scanner:
     def __init__(self, rules: Sequence[Rule]) -> None:
         trees = [pattern.parse(rule.recognizer.pattern) for rule in rules]
         self._compiled = [_Compiled(rule, pattern.render(tree)) for rule, tree in zip(rules, trees, strict=True)]
-        self._longest = max((rule.recognizer.longest for rule in rules), default=0)
+        self._longest = max(pattern.width(tree)[1] for tree in trees)
         self._set = _set_of([pattern.render(tree) for tree in trees])
         begun = "|".join(f"(?:{pattern.beginnings(tree)})" for tree in trees)
         self._beginnings = pattern.compiled(rf"(?:{begun})\z", _MAX_TABLE_BYTES)

@@ -76,3 +76,11 @@ def test_patterns_that_have_no_room_together_are_refused(monkeypatch):
 
     with pytest.raises(InvalidPattern, match="no room for all patterns together"):
         scan(Recognizer("A", "a{1,900}", 900), b"")
+
+
+def test_what_may_have_begun_began_no_longer_ago_than_a_match_is_long():
+    row = Recognizer("A", "[ab]{2,20}x", 21)
+    block = Recognizer("B", "<", 500, block_characters="a-z")
+
+    assert scan(row, b"ab" * 100) == ([], 200 - 21)
+    assert Scanner([Rule(row, Action.MASK, 0), Rule(block, Action.MASK, 0)]).scan(b"ab" * 100, 0, final=False)[1] == 179
