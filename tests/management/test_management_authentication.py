@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -193,9 +192,3 @@ async def test_a_body_that_never_ends_is_given_up(gateway, monkeypatch):
         response = await admin.post("/key/generate", content=body(), headers={"content-type": "application/json"})
 
     assert response.status_code == 408
-
-
-async def test_every_path_of_the_documentation_is_in_the_tables_above(gateway):
-    documented = {re.sub(r"\{.*\}", "gpt-4o", path) for path in gateway.app.openapi()["paths"]}
-
-    assert documented <= PUBLIC | ANY_KEY | OWNERS | READS | WRITES | PATCHED

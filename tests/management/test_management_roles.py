@@ -100,7 +100,8 @@ def raw(name: str, tenant: str) -> str:
 
 def routes_of(gateway: Gateway) -> Iterator[tuple[str, bool]]:
     """Every method and path of the application, and whether it asks for a key."""
-    for included in gateway.app.routes:
+    routers: list[Any] = [*gateway.app.routes]
+    for included in routers:
         for route in included.original_router.routes:
             for method in route.methods:
                 yield f"{method} {route.path}", isinstance(route, GovernedRoute)
