@@ -121,7 +121,7 @@ def exactness(redactor: Redactor, cases: int, rnd: random.Random, seed: int) -> 
             "text": _joined(redactor.stream(Placeholders()), _cut(text, rnd)) == masked,
             "JSON arguments": _joined(redactor.json_stream(Placeholders()), _cut(document, rnd)) == arguments,
         }
-        for _ in range(3):
+        for _ in range(10):
             found["restored"] = _joined(Restorer(vault), _cut(masked, rnd)) == text
             back = _joined(Restorer(other, escaped=True), _cut(arguments, rnd))
             found["restored in JSON"] = json.loads(back) == json.loads(document)
