@@ -15,7 +15,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from extproc.management import rows
+from extproc.management import key_changes, rows
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOUR_KEY, Refused, bad_request
@@ -25,7 +25,6 @@ from extproc.management.parts import ManagementParts, Parts
 from extproc.management.spend_days import whose
 from extproc.management.spend_rows import SpendRow, day_row, spend_row
 from extproc.model import UnixMs
-from extproc.policy import credentials
 from extproc.policy.roles import Sight
 from extproc.stores.spending import LogFilter
 
@@ -93,7 +92,7 @@ async def by_key(parts: Parts, limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] 
 
 async def _visible_digest(parts: ManagementParts, api_key: str | None, seen: Sight) -> str | None:
     """The key whose rows are asked for, where the caller gets to see them. Raises `Refused` (403)."""
-    asked = credentials.digest(api_key) if api_key and api_key.startswith("sk-") else api_key
+    asked = await key_changes.identity(parts, api_key) if api_key else None
     if asked is None or seen.all or asked == seen.digest:
         return asked
     key = await parts.keys.find(asked)

@@ -13,6 +13,7 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from extproc.management import key_changes
 from extproc.management.authentication import AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import bad_request
@@ -23,7 +24,6 @@ from extproc.management.spend import end_of, start_of
 from extproc.management.spend_days import whose
 from extproc.management.spend_rows import spend_row
 from extproc.model import Usage
-from extproc.policy import credentials
 from extproc.policy.roles import Sight
 from extproc.pricing import tokens
 from extproc.pricing.catalog import tariff_for
@@ -70,7 +70,7 @@ async def pages(parts: Parts, seen: Seen, query: Annotated[PageQuery, Query()]) 
     """`total` is counted up to 100 000; `total_is_exact` says whether that is all."""
     if query.page * query.page_size > MOST_COUNTED:
         raise bad_request(f"Pages end at {MOST_COUNTED} rows: choose dates instead.", "page")
-    wanted = _filter(parts, seen, query)
+    wanted = await _filter(parts, seen, query)
     total = await parts.ledger.log_count(wanted, most=MOST_COUNTED)
     column, descending = _SORTED[query.sort_by], query.sort_order == "desc"
     found = await parts.ledger.log_page(
@@ -86,7 +86,7 @@ async def pages(parts: Parts, seen: Seen, query: Annotated[PageQuery, Query()]) 
     }
 
 
-def _filter(parts: ManagementParts, seen: Sight, query: PageQuery) -> LogFilter:
+async def _filter(parts: ManagementParts, seen: Sight, query: PageQuery) -> LogFilter:
     key = query.api_key
     since, before = start_of(query.start_date), end_of(query.end_date)
     if since is not None and before is not None and before <= since:
@@ -94,7 +94,7 @@ def _filter(parts: ManagementParts, seen: Sight, query: PageQuery) -> LogFilter:
     if since is None and before is None and query.request_id is None:
         since = parts.now() - _DAY_MS
     return LogFilter(
-        key_digest=credentials.digest(key) if key and key.startswith("sk-") else key,
+        key_digest=await key_changes.identity(parts, key) if key else None,
         user_id=query.user_id,
         team_id=query.team_id,
         end_user=query.end_user,

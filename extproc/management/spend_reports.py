@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
+from extproc.management import key_changes
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.fields import AskedKey, Id
 from extproc.management.money import to_dollars
 from extproc.management.parts import ManagementParts, Parts
 from extproc.management.spend_days import FirstDay, LastDay, between, days_or, sums, whose
-from extproc.policy import credentials
 from extproc.policy.roles import Sight
 from extproc.stores.spending import SpendSum, SumFilter
 
@@ -51,7 +51,7 @@ async def by_day(
 ) -> list[dict[str, Any]]:
     """One object per day with any spend, the oldest first."""
     begin, end = days_or(parts, first, last)
-    among = {"key_digest": (_digest(api_key),)} if api_key else {}
+    among = {"key_digest": (await key_changes.identity(parts, api_key),)} if api_key else {}
     found = await sums(parts, ("day",), SumFilter(first=begin, last=end, among=among))
     return [{"date": one.by[0], "spend": to_dollars(one.spend)} for one in found]
 
@@ -147,7 +147,7 @@ class EndUsersBody(BaseModel):
 async def by_end_user(parts: Parts, body: EndUsersBody) -> list[dict[str, Any]]:
     """At most a hundred."""
     begin, end = days_or(parts, body.startTime, body.endTime)
-    among = {"key_digest": (_digest(body.api_key),)} if body.api_key else {}
+    among = {"key_digest": (await key_changes.identity(parts, body.api_key),)} if body.api_key else {}
     wanted = SumFilter(first=begin, last=end, among=among)
     found = await parts.ledger.sums(("end_user",), wanted, limit=100, dearest_first=True)
     return [
@@ -191,7 +191,7 @@ async def of_keys(
     parts: Parts, seen: Seen, first: FirstDay = None, last: LastDay = None, api_key: AskedKey = None
 ) -> list[dict[str, Any]]:
     """One object per day."""
-    among = {"key_digest": (_digest(api_key),)} if api_key else {}
+    among = {"key_digest": (await key_changes.identity(parts, api_key),)} if api_key else {}
     return await _report(parts, seen, "api_key", between(first, last), among)
 
 
@@ -250,10 +250,6 @@ def _named(name: str, one: SpendSum, *, count: str, spend: str = "spend") -> dic
 
 def _requests(one: SpendSum) -> int:
     return one.successful_requests + one.failed_requests
-
-
-def _digest(key: str) -> str:
-    return credentials.digest(key) if key.startswith("sk-") else key
 
 
 def _maximum(parts: ManagementParts) -> float | None:

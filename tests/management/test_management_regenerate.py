@@ -235,3 +235,15 @@ class TestWindows:
 
         shown = await self.shown(admin, made["key"])
         assert (shown["spend"], shown["budget_reset_at"]) == (0.0, None)
+
+
+async def test_the_ledgers_rows_of_a_regenerated_key_are_found_by_its_new_credential(gateway, admin):
+    made = await gateway.generate()
+    await gateway.book(made["token"])
+    again = await post(admin, "/key/regenerate", key=made["key"])
+
+    async with gateway.caller(again["key"]) as owner:
+        for client in (admin, owner):
+            for key in (again["key"], again["token"]):
+                [row] = await get(client, "/spend/logs", api_key=key)
+                assert row["api_key"] == made["token"]
