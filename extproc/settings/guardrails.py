@@ -23,13 +23,16 @@ from extproc.redaction import (
     deny_list,
     recognizer,
 )
+from extproc.redaction.national_ids import NATIONAL_IDS
 from extproc.settings.document import Document, Place
 from extproc.settings.schema_guardrails import Custom, GuardrailBlock, GuardrailParameters
 
 _KINDS = ("presidio", "extproc")
 #: LiteLLM's word for "whatever has a threshold of its own".
 _ALL = "ALL"
-#: Not looked for unless asked: each needs a model for names and places.
+#: What is looked for where nothing is named. A national number is to anybody else just a number of nine digits.
+_EVERYWHERE = tuple(entity for entity in ENTITIES if entity not in {row.recognizer.entity for row in NATIONAL_IDS})
+#: Each needs a model for names and places.
 _NEED_MODELS = frozenset({"PERSON", "LOCATION", "NRP", "ORGANIZATION"})
 
 
@@ -105,24 +108,16 @@ def _configured(block: GuardrailBlock) -> Configured:
 
 
 def _actions(told: GuardrailParameters) -> tuple[Mapping[str, Action], Mapping[str, Action]]:
-    """The actions for requests and for answers. Without any, everything that can be found is masked, as in LiteLLM."""
+    """The actions for requests and for answers. Without any, what is found everywhere is masked."""
     usual = told.pii_entities_config
     if usual is None and told.request is None and told.response is None:
-        usual = dict.fromkeys(_installed(), "MASK")
+        usual = dict.fromkeys(_EVERYWHERE, "MASK")
     searched = _directions(told)
     both = [
         _lower(own if own is not None else (usual or {}) if direction in searched else {})
         for direction, own in ((Direction.REQUEST, told.request), (Direction.RESPONSE, told.response))
     ]
     return both[0], both[1]
-
-
-def _installed() -> list[str]:
-    """What can be found here; national ids wait for an extra."""
-    from extproc.redaction import catalog, validators
-
-    known = validators()
-    return [entity for entity in ENTITIES if catalog.recognizers(entity, known, required=False)]
 
 
 def _lower(actions: Mapping[str, str]) -> dict[str, Action]:

@@ -147,6 +147,15 @@ def test_names_ids_and_the_order_of_events_stay():
     assert (body.usage.input_tokens, body.usage.output_tokens, body.finished) == (3, 2, True)
 
 
+def test_usage_that_the_client_did_not_ask_for_is_left_out_here_too():
+    usage = {"id": "c", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
+    stream = chunk(content="hello ") + b"data: " + json.dumps(usage).encode() + b"\n\n"
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=True)
+
+    assert body.feed(stream) == chunk(content="hello ")
+    assert body.usage.output_tokens == 2
+
+
 def test_what_is_held_goes_out_with_the_chunk_that_ends_its_choice():
     stream = chunk(content="mail ann@company.com") + chunk(finish="stop")
     body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)

@@ -1,0 +1,123 @@
+"""`guardrails:` of a file: LiteLLM's blocks and ours, as policies."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from settings.test_load import refused
+
+from extproc.guardrails import Selectors
+from extproc.redaction import Action, OnFailure
+
+
+def block(name: str = "pii", **parameters) -> dict:
+    return {"guardrail_name": name, "litellm_params": {"guardrail": "presidio", **parameters}}
+
+
+def text(*blocks: dict) -> str:
+    return yaml.safe_dump({"guardrails": [*blocks]}, sort_keys=False)
+
+
+def only(load, **parameters):
+    (found,) = load(text(block(**parameters)), strict=True).guardrails
+    return found
+
+
+def test_litellms_block_for_presidio_is_read_as_it_is(load):
+    found = only(
+        load, mode="pre_call", default_on=True, output_parse_pii=True,
+        pii_entities_config={"CREDIT_CARD": "MASK", "EMAIL_ADDRESS": "BLOCK"},
+        presidio_score_thresholds={"ALL": 0.5, "CREDIT_CARD": 0.8}, presidio_language="en",
+    )  # fmt: skip
+
+    assert (found.name, found.default_on, found.media) == ("pii", True, Action.BLOCK)
+    assert found.policy.request == {"CREDIT_CARD": Action.MASK, "EMAIL_ADDRESS": Action.BLOCK}
+    assert found.policy.response == {}
+    assert found.policy.restore is True
+    assert (found.policy.thresholds["CREDIT_CARD"], found.policy.thresholds["US_SSN"]) == (0.8, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("more", "searched", "dry_run"),
+    [
+        ({"mode": "post_call"}, (False, True), False),
+        ({"mode": ["pre_call", "post_call"]}, (True, True), False),
+        ({"mode": "during_call"}, (True, False), False),
+        ({"mode": "logging_only"}, (True, True), True),
+        ({"presidio_filter_scope": "output"}, (False, True), False),
+        ({"presidio_filter_scope": "both"}, (True, True), False),
+        ({"dry_run": True}, (True, False), True),
+    ],
+)
+def test_the_mode_says_which_texts_are_searched(load, more, searched, dry_run):
+    policy = only(load, pii_entities_config={"US_SSN": "MASK"}, **more).policy
+
+    assert (bool(policy.request), bool(policy.response), policy.dry_run) == (*searched, dry_run)
+
+
+def test_without_entities_everything_is_masked_but_the_numbers_of_single_countries(load):
+    policy = only(load).policy
+
+    assert policy.request["EMAIL_ADDRESS"] is policy.request["OPENAI_API_KEY"] is Action.MASK
+    assert "NZ_IRD" not in policy.request
+    assert len(policy.request) > 30
+
+
+def test_our_own_fields_say_the_rest(load):
+    found = only(
+        load, request={"EMAIL_ADDRESS": "hash", "EMPLOYEE": "mask", "TABOO": "block"}, response={"US_SSN": "log"},
+        restore=False, media="allow", on_failure="allow", longest_text=5000, threshold=0.6,
+        custom=[{"entity": "EMPLOYEE", "pattern": "E-[0-9]{6}", "context": ["employee"], "score": 0.3},
+                {"entity": "TABOO", "words": ["project x"]}],
+        context={"US_SSN": ["social"]}, models=["gpt-*"], teams=["t"], keys=["front"], paths=["/v1/*"],
+    )  # fmt: skip
+    policy = found.policy
+
+    assert policy.request == {"EMAIL_ADDRESS": Action.HASH, "EMPLOYEE": Action.MASK, "TABOO": Action.BLOCK}
+    assert policy.response == {"US_SSN": Action.LOG}
+    assert (policy.restore, policy.on_failure, policy.longest_text) == (False, OnFailure.ALLOW, 5000)
+    assert (policy.threshold, policy.context) == (0.6, {"US_SSN": ("social",)})
+    assert [custom.entity for custom in policy.custom] == ["EMPLOYEE", "TABOO"]
+    assert found.media is Action.ALLOW
+    assert found.selectors == Selectors(("gpt-*",), ("t",), ("front",), ("/v1/*",))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        ([block(pii_entities_config={"EMAIL": "MASK"})], "no recognizer finds 'EMAIL'; see docs/redaction.md"),
+        ([block(pii_entities_config={"PERSON": "MASK"})], "no recognizer finds 'PERSON'; see docs/redaction.md"),
+        ([block(), block()], "'pii' is there twice"),
+        ([block(custom=[{"entity": "X", "pattern": "a*"}])], "X: "),
+        ([block(custom=[{"entity": "X"}])], "X: give a pattern or words, one of the two"),
+        ([block(media="burn")], "guardrails[0].litellm_params.media: "),
+        ([block(pii_entities_config={"US_SSN": "SHRED"})], "guardrails[0].litellm_params.pii_entities_config.US_SSN"),
+        ([{"guardrail_name": "x"}], "guardrails[0].litellm_params is missing"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(load, blocks, said):
+    (line,) = refused(load, text(*blocks))[:1]
+
+    place, _, sentence = line.partition(": ")
+    assert place.replace(":", "").isdigit()
+    assert sentence.startswith(said)
+
+
+def test_another_kind_of_guardrail_is_told_as_not_supported(load):
+    other = {"guardrail_name": "x", "litellm_params": {"guardrail": "lakera", "mode": "pre_call"}}
+
+    found = load(text(other))
+
+    assert found.guardrails == ()
+    assert "guardrail: lakera is not supported; supported are presidio, extproc" in found.unsupported[0]
+
+
+def test_names_and_places_need_an_analyzer_that_finds_them(load):
+    found = only(
+        load,
+        pii_entities_config={"PERSON": "MASK", "US_SSN": "MASK"},
+        presidio_analyzer_api_base="http://presidio:5002",
+    )
+
+    assert found.policy.request == {"US_SSN": Action.MASK}
+    assert (found.analyzer, found.language) == ("http://presidio:5002", "en")
