@@ -24,6 +24,7 @@ from extproc.cli import (
     migrating,
     owners,
     profile,
+    redacting,
     rotating,
     running,
     showing,
@@ -48,6 +49,7 @@ app.command("rotate-master-key")(rotating.rotate_master_key)
 app.command("rotate-encryption-key")(rotating.rotate_encryption_key)
 app.command("verify-ledger")(verifying.verify_ledger)
 app.command("verify-audit")(auditing.verify_audit)
+app.command()(redacting.redact)
 app.command()(migrating.migrate)
 app.command("import-litellm")(importing.import_litellm)
 app.command("simulate-provider", hidden=True)(running.simulate_provider)

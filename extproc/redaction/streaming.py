@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from extproc.errors import Blocked
 from extproc.redaction.placeholders import LITERAL, Placeholders
-from extproc.redaction.recognizer import CONTEXT_CHARS
+from extproc.redaction.recognizer import CONTEXT_CHARS, scored_in_context
 from extproc.redaction.scanner import Action, Rule, Scanner
 from extproc.redaction.view import View, unescaped
 
@@ -28,6 +28,8 @@ class Span(NamedTuple):
     end: int
     entity: str
     action: Action
+    #: How sure it is, from 0 to 1.
+    score: float = 1.0
 
 
 @dataclass(slots=True)
@@ -118,9 +120,15 @@ class StreamRedactor:
         if rule is None:
             return piece
         if rule.recognizer.entity != LITERAL:
-            self.findings.add(Span(place, place + len(piece), rule.recognizer.entity, rule.action))
+            self.findings.add(Span(place, place + len(piece), rule.recognizer.entity, rule.action, _score(rule)))
         replacement = self._replacement.of(unescaped(piece) if self._escaped else piece, rule)
         return piece if replacement is None else replacement
+
+
+def _score(rule: Rule) -> float:
+    """What a finding of a rule is worth: a weak pattern's is none without a word of its context."""
+    score = rule.recognizer.score
+    return score if score >= rule.threshold else scored_in_context(score)
 
 
 class _Pass:
