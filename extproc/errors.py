@@ -9,6 +9,7 @@
     ├── StoreUnavailable    the surroundings: a store did not answer in time
     ├── UnknownShape        the client, or its provider: content that cannot be searched where it must be
     ├── RedactionFailed     whoever: what must be redacted could not be
+    │   └── InspectionFailed    the surroundings: who finds names and places did not answer, not in time, or nonsense
     ├── OutboxFull          the surroundings: no room is left to promise a receipt
     ├── Blocked             the client, or the provider: a text has what the policy does not let through
     ├── TextTooLong         the client, or the provider: a text is longer than what may be searched
@@ -99,6 +100,10 @@ class RedactionFailed(ExtprocError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class InspectionFailed(RedactionFailed):
+    """Who is asked about texts, beside our own engine, gave no answer that can be used."""
 
 
 class AlreadyExists(ExtprocError):
