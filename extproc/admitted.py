@@ -64,6 +64,8 @@ class Admitted(msgspec.Struct, frozen=True):
         if body is not None and body.usage is not None:
             return body.usage, False
         seen = body.seen_tokens() if body is not None else 0
+        if body is not None and (begun := body.usage_so_far) is not None:
+            return msgspec.structs.replace(begun, output_tokens=max(begun.output_tokens, seen)), True
         return Usage(input_tokens=self.prompt.tokens(), output_tokens=seen), True
 
     def receipt(  # noqa: PLR0913 - each is a column of the row

@@ -80,6 +80,7 @@ class WithheldBody:
     """A body that cannot be looked into, of an exchange whose answers must be. Nothing of it passes."""
 
     progress = 0
+    usage_so_far: Usage | None = None
 
     def __init__(self) -> None:
         self.finished = False

@@ -33,6 +33,8 @@ class ResponseBody(Protocol):
     response_id: str
     model: str
     usage: Usage | None
+    #: What a stream that goes on has told so far: its input is exact, its output is at least this.
+    usage_so_far: Usage | None
 
     @property
     def progress(self) -> int:
@@ -50,10 +52,19 @@ class ResponseBody(Protocol):
         ...
 
 
+def take(body: ResponseBody, chunk: bytes, *, last: bool) -> bytes | None:
+    """What a message gives to pass on, `None` for "unchanged"; after the `last` one nothing is held."""
+    passed = body.feed(chunk) if chunk else None
+    if last and (held := body.flush()):
+        return (chunk if passed is None else passed) + held
+    return passed
+
+
 class PlainBody:
     """One JSON document. It is passed on as it comes, but for its last byte, and read at its end."""
 
     progress = 0
+    usage_so_far: Usage | None = None
 
     def __init__(self, api: Api, limit: int) -> None:
         self.finished = False
@@ -91,6 +102,7 @@ class OpaqueBody:
     """A body that must not be looked into (compressed, or of an unknown type): only its size is known."""
 
     progress = 0
+    usage_so_far: Usage | None = None
 
     def __init__(self) -> None:
         self.finished = False
@@ -125,6 +137,7 @@ class EventStreamBody:
         self.response_id = ""
         self.model = ""
         self.usage: Usage | None = None
+        self.usage_so_far: Usage | None = None
         self._api = api
         self._hide_usage = hide_usage
         self._marks = [re.compile(mark).search for mark in api.STREAM_MARKS]
@@ -173,10 +186,17 @@ class EventStreamBody:
         self._begun = self._begun or bool(event.data)
         self.response_id = self.response_id or reading.response_id
         self.model = self.model or reading.model
-        self.usage = reading.usage or self.usage
+        if reading.usage is not None:
+            self._take(reading.usage, begins=reading.usage_begins)
         self.finished = self.finished or reading.finished
         self._keep(event.raw)
         return not (reading.usage_only and self._hide_usage)
+
+    def _take(self, told: Usage, *, begins: bool) -> None:
+        """Some APIs tell the input at the beginning and the output at the end; only then is the usage known."""
+        self.usage_so_far = self._api.merge_usage(self.usage_so_far, told)
+        if not begins:
+            self.usage = self.usage_so_far
 
     def _keep(self, events: bytes) -> None:
         self._kept.append(events)

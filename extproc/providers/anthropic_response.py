@@ -25,6 +25,17 @@ STREAM_MARKS: tuple[bytes, ...] = (rb'"usage"\s*:\s*\{', rb'"type"\s*:\s*"messag
 MAX_TOKENS = 10**9
 MAX_NAME_LENGTH = 256
 
+_ERROR_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
 _Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None
 _ABSENT = Raw(b"null")
 _NOTHING = Reading()
@@ -76,8 +87,9 @@ def read(payload: bytes) -> Reading:
         return _NOTHING
     if top.type == "message_stop":
         return _FINISHED
-    message = _decoded(_payloads, top.message) if top.type == "message_start" else top
-    return _reading(message or top, [top.content_block, top.delta])
+    if top.type == "message_start":
+        return _reading(_decoded(_payloads, top.message) or top, [], begins=True)
+    return _reading(top, [top.content_block, top.delta], begins=False)
 
 
 def merge(earlier: Usage | None, later: Usage | None) -> Usage | None:
@@ -89,8 +101,9 @@ def merge(earlier: Usage | None, later: Usage | None) -> Usage | None:
 
 
 def error_body(message: str, kind: str, param: str | None, status: int) -> bytes:  # noqa: ARG001
-    """Anthropic's error envelope. It has no place for `param` and `status`; its SDKs tell errors by the status line."""
-    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
+    """Anthropic's error envelope, with its own word for the type. It has no place for `param` and `status`."""
+    error = {"type": _error_type(kind, status), "message": message}
+    return msgspec.json.encode({"type": "error", "error": error})
 
 
 def error_event(message: str, kind: str, param: str | None, status: int) -> bytes:
@@ -98,12 +111,21 @@ def error_event(message: str, kind: str, param: str | None, status: int) -> byte
     return b"event: error\ndata: " + error_body(message, kind, param, status) + b"\n\n"
 
 
-def _reading(message: _Payload, pieces: list[Raw]) -> Reading:
+def _error_type(kind: str, status: int) -> str:
+    """Anthropic's types go with the status, but for a spent budget, which it tells of as of a bill."""
+    if kind == "budget_exceeded":
+        return "billing_error"
+    return _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+
+
+def _reading(message: _Payload, pieces: list[Raw], *, begins: bool) -> Reading:
     blocks = _decoded(_blocks, message.content) or [block for raw in pieces if (block := _decoded(_block, raw))]
+    usage = _inclusive(_decoded(_usages, message.usage), begins=begins)
     return Reading(
         response_id=_name(message.id),
         model=_name(message.model),
-        usage=_inclusive(_decoded(_usages, message.usage)),
+        usage=usage,
+        usage_begins=begins and usage is not None,
         text="".join([_text(block) for block in blocks]),
     )
 
@@ -120,14 +142,14 @@ def _name(value: object) -> str:
     return value if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH else ""
 
 
-def _inclusive(told: _Usage | None) -> Usage | None:
-    """No usage where the output is not told; input that is not told is 0, for `merge` to keep what was."""
-    if told is None or told.output_tokens is None:
+def _inclusive(told: _Usage | None, *, begins: bool) -> Usage | None:
+    """No usage where the output is not told and must be; input that is not told is 0, for `merge` to keep what was."""
+    if told is None or (told.output_tokens is None and not begins):
         return None
     written, read_from = told.cache_creation_input_tokens or 0, told.cache_read_input_tokens or 0
     return Usage(
         input_tokens=(told.input_tokens or 0) + written + read_from,
-        output_tokens=told.output_tokens,
+        output_tokens=told.output_tokens or 0,
         cache_read_tokens=read_from,
         cache_write_tokens=written,
     )

@@ -44,7 +44,8 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one response payload told.
 
-    `usage` is cumulative where it is given. `finished` is whether the response is complete with this payload.
+    `usage` is cumulative where it is given; `usage_begins` says that its output is not known yet. `finished` is whether
+    the response is complete with this payload.
     `usage_only` marks a payload that exists only because usage was asked for: a client that did not ask never sees it.
     `text` is the output text of the payload, all choices and channels together, for an estimate where a stream is cut.
     """
@@ -52,6 +53,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     response_id: str = ""
     model: str = ""
     usage: Usage | None = None
+    usage_begins: bool = False
     finished: bool = False
     usage_only: bool = False
     text: str = ""
@@ -94,6 +96,10 @@ class Api(Protocol):
 
     def read_response(self, payload: bytes) -> Reading:
         """Read a plain response, or one event's `data`. Never raises: what is not understood is an empty reading."""
+        ...
+
+    def merge_usage(self, earlier: Usage | None, later: Usage | None) -> Usage | None:
+        """The usage of a stream that has told it twice."""
         ...
 
     def error_event(self, message: str, kind: str, param: str | None, status: int) -> bytes:

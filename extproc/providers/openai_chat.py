@@ -29,6 +29,7 @@ _TEXTS = ("messages", "tools", "functions")
 
 error_body = openai_request.error_body
 error_event = openai_request.error_event
+merge_usage = openai_response.merge
 streamed = openai_texts.OpenAiStream
 
 

@@ -28,6 +28,7 @@ RESPONSE_TEXTS: Spec = openai_texts.EMBEDDINGS
 
 error_body = openai_request.error_body
 error_event = openai_request.error_event
+merge_usage = openai_response.merge
 streamed = openai_texts.OpenAiStream
 
 

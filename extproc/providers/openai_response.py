@@ -142,6 +142,11 @@ def read(payload: bytes, *, completion_tokens: bool) -> Reading:
     )
 
 
+def merge(earlier: Usage | None, later: Usage | None) -> Usage | None:
+    """The usage of a stream after one more event: each tells all of it."""
+    return later or earlier
+
+
 def _from_parts(payload: bytes) -> _Whole | None:
     """What can be understood of an odd payload."""
     top = _decoded(_payloads, payload)

@@ -40,7 +40,7 @@ def test_a_stream_is_told_its_input_first_and_its_output_last() -> None:
     start = read({"type": "message_start", "message": {"id": "msg_1", "usage": CACHED}})
     end = read({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 40}})
 
-    assert start.response_id == "msg_1"
+    assert (start.response_id, start.usage_begins, end.usage_begins) == ("msg_1", True, False)
     assert anthropic_response.merge(start.usage, end.usage) == Usage(
         input_tokens=22, output_tokens=40, cache_read_tokens=7, cache_write_tokens=5
     )
@@ -64,8 +64,27 @@ def test_what_is_not_understood_is_an_empty_reading(payload: bytes) -> None:
 def test_an_error_has_the_shape_of_anthropic() -> None:
     body = anthropic_response.error_body("No.", "auth_error", "key", 401)
 
-    assert json.loads(body) == {"type": "error", "error": {"type": "auth_error", "message": "No."}}
+    assert json.loads(body) == {"type": "error", "error": {"type": "authentication_error", "message": "No."}}
     assert anthropic_response.error_event("No.", "auth_error", "key", 401) == b"event: error\ndata: " + body + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "told"),
+    [
+        ("budget_exceeded", 400, "billing_error"),
+        ("invalid_request_error", 400, "invalid_request_error"),
+        ("auth_error", 403, "permission_error"),
+        ("invalid_request_error", 404, "not_found_error"),
+        ("invalid_request_error", 415, "invalid_request_error"),
+        ("throttling_error", 429, "rate_limit_error"),
+        ("service_unavailable", 503, "overloaded_error"),
+        ("provider_answer_refused", 502, "api_error"),
+    ],
+)
+def test_the_type_of_an_error_is_one_that_anthropics_clients_know(kind: str, status: int, told: str) -> None:
+    error = json.loads(anthropic_response.error_body("No.", kind, None, status))["error"]
+
+    assert error["type"] == told
 
 
 def ask(answer: httpx2.Response, *, stream: bool) -> list[str]:
