@@ -182,9 +182,10 @@ def _route(surroundings: Surroundings, asked: Request) -> tuple[Route, Header | 
     model = asked.body.facts.model
     if refusal := access.check_model(asked.key, model) or required.check(asked.key, asked.body.document):
         return refusal
-    route = surroundings.routes.choose(model, asked.event_id)
+    route = surroundings.routes.choose(model, asked.event_id, asked.body.api.NAME)
     if route is None:
-        return refusals.unknown_model(model, asked.client.path)
+        served = surroundings.routes.choose(model, asked.event_id) is not None
+        return (refusals.model_without_api if served else refusals.unknown_model)(model, asked.client.path)
     if surroundings.block_unpriced_models and _is_unpriced(surroundings, route, asked.started_at):
         return refusals.UNPRICED_MODEL
     try:

@@ -172,6 +172,7 @@ class Exchange:
             route.deployment.upstream.name,
             len(forwarded),
             self._surroundings.mapped_headers,
+            registry.usual_headers(route.deployment.provider),
         )
         self.phase = Phase.FORWARDED
         return Proceed(set_headers, removed, forwarded, reroute=True)

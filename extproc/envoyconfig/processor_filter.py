@@ -32,6 +32,9 @@ UPSTREAM_HEADER = "x-extproc-upstream"
 MUTABLE = (
     *sorted(name.decode() for name in CREDENTIAL_HEADERS),
     "accept-encoding",
+    "anthropic-organization-id",
+    "anthropic-ratelimit-*",
+    "anthropic-version",
     "content-length",
     "content-type",
     "cookie",

@@ -33,7 +33,7 @@ from extproc.model import Upstream
 from extproc.policy import refusals
 from extproc.policy.refusals import Refusal
 from extproc.providers.api import Api
-from extproc.providers.registry import APIS
+from extproc.providers.registry import APIS, speaks
 from extproc.settings.model import MEBIBYTE, Settings
 
 BUFFER_FILTER = "envoy.filters.http.buffer"
@@ -55,8 +55,8 @@ MANAGEMENT_FOLDERS = (
     *("/docs/", "/redoc/", "/extproc/"),
 )
 
-#: What SDKs add to every path (Azure's client), and no provider behind us needs: removed.
-QUERY_REMOVED = ("api-version",)
+#: What SDKs add to paths (Azure's client; Anthropic's for what is beta), and no provider behind us needs: removed.
+QUERY_REMOVED = ("api-version", "beta")
 
 #: Facts about the client's network, the header that has done its work, and what some servers take for a better path or
 #: method than the request's own: it would be asked on the operator's account, past every check.
@@ -80,7 +80,12 @@ def route_table(settings: Settings) -> route.RouteConfiguration:
     """The whole table for these settings; the same on every listener."""
     routes = [
         _too_large_route(settings.max_request_bytes),
-        *(_provider_route(upstream, api, settings) for upstream in settings.upstreams for api in APIS),
+        *(
+            _provider_route(upstream, api, settings)
+            for upstream in settings.upstreams
+            for api in APIS
+            if any(each.upstream == upstream and speaks(each.provider, api.NAME) for each in settings.deployments)
+        ),
         _undecided_route(),
         _with_query_route(),
         _wrong_method_route(),

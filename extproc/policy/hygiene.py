@@ -25,8 +25,8 @@ _ALWAYS_REMOVED = (b"cookie", b"x-litellm-tags", b"openai-organization", b"opena
 _OURS = (b"x-extproc-", b"x-litellm-")
 _OF_A_BODY = frozenset({b"content-encoding", b"content-type"})
 #: Facts about the operator's account at the provider are nobody else's business.
-_ACCOUNT_HEADERS = frozenset({b"set-cookie", b"openai-organization", b"openai-project"})
-_RENAMED = (b"x-ratelimit-", b"x-request-id", b"retry-after-ms")
+_ACCOUNT_HEADERS = frozenset({b"set-cookie", b"openai-organization", b"openai-project", b"anthropic-organization-id"})
+_RENAMED = (b"x-ratelimit-", b"anthropic-ratelimit-", b"x-request-id", b"retry-after-ms")
 #: Of a request, as we see it: pseudo-headers and Envoy's own are among them, cookies are not. Envoy lets in a few more,
 #: so that what is set here always finds room: a change that does not fit would end the request as a fault of ours.
 MAX_HEADERS = 100
@@ -61,21 +61,25 @@ def upstream_headers(
     upstream: str,
     body_length: int,
     mapped: tuple[bytes, ...] = (),
+    usual: tuple[Header, ...] = (),
 ) -> tuple[tuple[Header, ...], tuple[bytes, ...]]:
     """What to set and what to remove on the way to the provider.
 
     `credential` is the provider's header, `None` for a provider without one; `upstream` is what selects the route;
-    `mapped` are headers that say who the client's user is.
+    `mapped` are headers that say who the client's user is; `usual` is what the provider must be told in any case.
     """
     own = credential[0] if credential else b""
     ours = [name for name, _ in seen if name[:1] == b"x" and name.startswith(_OURS)]
     removed = _removed_upstream(own, frozenset(ours), mapped) if ours else _removed_upstream(own, mapped=mapped)
-    set_headers = (
+    set_headers: tuple[Header, ...] = (
         (b"x-extproc-upstream", upstream.encode()),
         (b"content-type", b"application/json"),
         (b"content-length", str(body_length).encode()),
         (b"accept-encoding", b"identity"),
     )
+    if usual:
+        told = {name for name, _ in seen}
+        set_headers += tuple([header for header in usual if header[0] not in told])
     return (*set_headers, credential) if credential else set_headers, removed
 
 

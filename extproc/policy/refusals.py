@@ -202,6 +202,12 @@ def unknown_model(model: str, path: str) -> Refusal:
     return Refusal(400, "invalid_request_error", message, None, "unknown_model")
 
 
+def model_without_api(model: str, path: str) -> Refusal:
+    """A model that is served, but not on this path. Ours: LiteLLM translates."""
+    message = f"{path}: the provider of model={model} does not speak the API of this path, and nothing is translated."
+    return Refusal(400, "invalid_request_error", message, "model", "model_without_api")
+
+
 def malformed_body(message: str, param: str | None, status: int) -> Refusal:
     """A body that cannot be understood; `message` says where."""
     return Refusal(status, "invalid_request_error", message, param, "malformed_body")

@@ -14,6 +14,7 @@ import msgspec
 
 from extproc.model import Deployment
 from extproc.policy.access import matches
+from extproc.providers.hosts import speaks
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -34,17 +35,22 @@ class Routes:
             index.setdefault(deployment.model_name, []).append(deployment)
         self._wildcards = sorted(wildcards.items(), key=lambda item: -len(item[0]))
 
-    def choose(self, model: str, spread: str) -> Route | None:
-        """The deployment for `model`, or `None`. `spread` is any text that differs from exchange to exchange."""
-        if exact := self._exact.get(model):
+    def choose(self, model: str, spread: str, api: str | None = None) -> Route | None:
+        """The deployment for `model`, or `None`. `spread` is any text that differs from exchange to exchange; `api` is
+        the name of the one that the deployment's provider must speak."""
+        if exact := _speaking(self._exact.get(model, []), api):
             return _pick(exact, model, spread)
         for pattern, deployments in self._wildcards:
-            if matches(pattern, model):
-                return _pick(deployments, model, spread)
+            if matches(pattern, model) and (found := _speaking(deployments, api)):
+                return _pick(found, model, spread)
         return None
 
 
-def _pick(deployments: list[Deployment], model: str, spread: str) -> Route:
+def _speaking(deployments: Sequence[Deployment], api: str | None) -> Sequence[Deployment]:
+    return [each for each in deployments if speaks(each.provider, api)] if api else deployments
+
+
+def _pick(deployments: Sequence[Deployment], model: str, spread: str) -> Route:
     position = zlib.crc32(spread.encode()) % len(deployments) if len(deployments) > 1 else 0
     chosen = deployments[position]
     return Route(chosen, _provider_model(chosen, model))

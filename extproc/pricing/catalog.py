@@ -44,6 +44,7 @@ _MAX_TARIFFS = 4096
 CATALOGUES: dict[str, str] = {
     "openai": "openai",
     "text-completion-openai": "openai",
+    "anthropic": "anthropic",
     "azure": "azure",
     "cerebras": "cerebras",
     "deepseek": "deepseek",

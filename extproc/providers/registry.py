@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from extproc.providers import openai_chat, openai_completions, openai_embeddings
+from extproc.providers import anthropic_messages, openai_chat, openai_completions, openai_embeddings
 from extproc.providers.api import Api
-from extproc.providers.hosts import HOSTS, Host, api_base, credential_header, provider_of
+from extproc.providers.hosts import HOSTS, Host, api_base, credential_header, provider_of, speaks, usual_headers
 
-__all__ = ["APIS", "HOSTS", "Host", "api_base", "credential_header", "find", "provider_of"]
+__all__ = [
+    "APIS", "HOSTS", "Host", "api_base", "credential_header", "find", "provider_of", "speaks", "usual_headers",
+]  # fmt: skip
 
-APIS: tuple[Api, ...] = (openai_chat, openai_completions, openai_embeddings)
+APIS: tuple[Api, ...] = (openai_chat, openai_completions, openai_embeddings, anthropic_messages)
 
 _MODEL = "{model}"
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from extproc.encryption import Keyring
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.model import Deployment, SecretRef, StoredModel, Upstream
+from extproc.providers import registry
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document
 from extproc.settings.model import Settings
@@ -44,6 +45,7 @@ def deployment_of(model: StoredModel, settings: Settings) -> Deployment:
     except (ConfigError, SecretUnavailable) as error:
         raise ConfigError(str(error).removeprefix(_NOWHERE)) from None
     upstream = _configured(found.upstream, settings)
+    _check_apis(found.provider, upstream, settings)
     return msgspec.structs.replace(found, id=model.id, upstream=upstream)
 
 
@@ -75,6 +77,17 @@ def _configured(wanted: Upstream, settings: Settings) -> Upstream:
         f"{told} is not among the addresses that Envoy was configured with. A stored model can only lead where a "
         "configured one leads: add one with this api_base to model_list in the configuration, and start again."
     )
+
+
+def _check_apis(provider: str, upstream: Upstream, settings: Settings) -> None:
+    """Envoy has a route to an upstream for each API that a configured provider speaks there."""
+    wanted = registry.HOSTS[provider].apis
+    configured = {each.provider for each in settings.deployments if each.upstream == upstream}
+    if not all(any(registry.speaks(each, api) for each in configured) for api in wanted):
+        raise ConfigError(
+            f"{provider} speaks another API than what is configured at this address: add a model of it with this "
+            "api_base to model_list in the configuration, and start again."
+        )
 
 
 def _row(model_name: object, parameters: dict[str, Any], info: dict[str, Any]) -> Model:

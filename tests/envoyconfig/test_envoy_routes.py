@@ -9,8 +9,9 @@ from betterproto2 import Casing
 from envoyconfig.renderings import LOCAL, OPENAI, settings_for
 
 from extproc.envoyconfig import processor_filter, routes
-from extproc.model import Upstream
-from extproc.providers.registry import APIS
+from extproc.model import Deployment, Upstream
+from extproc.providers.registry import APIS, HOSTS
+from extproc.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,22 @@ def test_a_provider_is_reached_only_by_the_processors_header(table):
     """Whatever leads to a cluster of a provider's asks for the header, and for the processor."""
     leading = [r for r in table["routes"] if r.get("route", {}).get("cluster") in {OPENAI.name, LOCAL.name}]
 
-    assert len(leading) == 2 * len(APIS)
+    assert len(leading) == 2 * len(HOSTS["openai"].apis)
     for route in leading:
         chosen = {"name": "x-extproc-upstream", "string_match": {"exact": route["route"]["cluster"]}}
         assert chosen in route["match"]["headers"]
         assert processor_filter.FILTER in route["typed_per_filter_config"]
+
+
+def test_a_provider_has_routes_for_the_apis_it_speaks_and_no_others():
+    upstream = Upstream("api.anthropic.com", "https", "api.anthropic.com", 443, "/v1")
+    deployment = Deployment("1", "claude", "anthropic", "claude-x", upstream, "https://api.anthropic.com/v1")
+    table = routes.route_table(Settings(deployments=(deployment,))).to_dict(casing=Casing.SNAKE)["virtual_hosts"][0]
+
+    leading = [r for r in table["routes"] if r.get("route", {}).get("cluster") == upstream.name]
+
+    assert [r["name"] for r in leading] == ["anthropic_messages at api.anthropic.com"]
+    assert leading[0]["route"]["path_rewrite"] == "/v1/messages"
 
 
 def test_the_path_is_the_upstreams_own_and_the_host_too(table):

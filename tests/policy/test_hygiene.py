@@ -79,6 +79,16 @@ def test_every_credential_header_is_removed_for_a_provider_without_one():
     assert set(removed) >= CREDENTIAL_HEADERS
 
 
+def test_what_a_provider_must_be_told_is_set_unless_the_client_says_it():
+    usual = ((b"anthropic-version", b"2023-06-01"),)
+
+    unsaid, _ = hygiene.upstream_headers([], None, "local", 2, (), usual)
+    said, _ = hygiene.upstream_headers([(b"anthropic-version", b"2024-01-01")], None, "local", 2, (), usual)
+
+    assert usual[0] in unsaid
+    assert b"anthropic-version" not in dict(said)
+
+
 def test_everything_of_ours_and_cookies_are_removed_on_the_way_up():
     seen = [(b"x-litellm-anything", b"1"), (b"x-extproc-upstream", b"evil"), (b"accept", b"*/*")]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from extproc.model import Deployment, Upstream
 from extproc.policy.routing import Route, Routes
 
@@ -12,6 +14,18 @@ UPSTREAM = Upstream("api.example.com", "https", "api.example.com", 443, "/v1")
 
 def deployment(name, provider_model="m", number=0):
     return Deployment(f"{name}-{number}", name, "openai", provider_model, UPSTREAM, "https://api.example.com/v1")
+
+
+def test_only_a_deployment_whose_provider_speaks_the_api_serves_it():
+    chat, wildcard = deployment("m"), deployment("*")
+    claude = msgspec.structs.replace(deployment("m", "claude", 1), provider="anthropic")
+    routes = Routes([chat, claude, wildcard])
+
+    chosen = [routes.choose("m", f"event-{number}", "anthropic_messages") for number in range(20)]
+
+    assert chosen == [Route(claude, "claude")] * 20
+    assert routes.choose("m", "x", "openai_chat") == Route(chat, "m")
+    assert routes.choose("other", "x", "anthropic_messages") is None
 
 
 def test_an_exact_name_comes_before_a_wildcard():

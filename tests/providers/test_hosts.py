@@ -20,15 +20,15 @@ from extproc.providers import hosts
         ("chatgpt-4o-latest", ("openai", "chatgpt-4o-latest")),
         ("ft:gpt-4o-mini-2024-07-18:acme::x", ("openai", "ft:gpt-4o-mini-2024-07-18:acme::x")),
         ("text-embedding-3-small", ("openai", "text-embedding-3-small")),
+        ("claude-opus-4-1", ("anthropic", "claude-opus-4-1")),
+        ("anthropic/*", ("anthropic", "*")),
     ],
 )
 def test_a_model_string_names_its_provider(model, provider):
     assert hosts.provider_of(model) == provider
 
 
-@pytest.mark.parametrize(
-    "model", ["", "/", "openai/", "nowhere/model", "claude-3-opus", "o1x", "llama", "OpenAI/gpt-4o"]
-)
+@pytest.mark.parametrize("model", ["", "/", "openai/", "nowhere/model", "claude", "o1x", "llama", "OpenAI/gpt-4o"])
 def test_an_unknown_provider_is_not_guessed(model):
     assert hosts.provider_of(model) is None
 
@@ -42,6 +42,8 @@ def test_an_unknown_provider_is_not_guessed(model):
         ("azure", None, None),
         ("azure", "https://acme.openai.azure.com/", "https://acme.openai.azure.com/openai/v1"),
         ("azure", "https://acme.openai.azure.com/openai/v1", "https://acme.openai.azure.com/openai/v1"),
+        ("anthropic", None, "https://api.anthropic.com/v1"),
+        ("anthropic", "https://api.anthropic.com", "https://api.anthropic.com/v1"),
         ("ollama", "http://gpu:11434", "http://gpu:11434/v1"),
     ],
 )
@@ -52,6 +54,19 @@ def test_the_base_url_is_the_operators_or_the_usual_one(provider, configured, ba
 def test_the_credential_goes_where_the_provider_looks_for_it():
     assert hosts.credential_header("openai", "sk-x") == (b"authorization", b"Bearer sk-x")
     assert hosts.credential_header("azure", "k") == (b"api-key", b"k")
+    assert hosts.credential_header("anthropic", "k") == (b"x-api-key", b"k")
+
+
+def test_each_provider_speaks_its_own_apis_and_our_own_speaks_all():
+    assert hosts.speaks("anthropic", "anthropic_messages")
+    assert not hosts.speaks("anthropic", "openai_chat")
+    assert not hosts.speaks("groq", "anthropic_messages")
+    assert hosts.speaks("simulated", "openai_chat")
+
+
+def test_anthropic_is_told_the_version_that_is_spoken():
+    assert hosts.usual_headers("anthropic") == ((b"anthropic-version", b"2023-06-01"),)
+    assert hosts.usual_headers("openai") == hosts.usual_headers("simulated") == ()
 
 
 def test_a_credential_for_an_unknown_provider_is_an_error():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from extproc.providers import openai_chat, openai_completions, openai_embeddings, registry
+from extproc.providers import anthropic_messages, openai_chat, openai_completions, openai_embeddings, registry
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from extproc.providers import openai_chat, openai_completions, openai_embeddings
         ("/openai/deployments/gpt-4o/chat/completions", openai_chat, "gpt-4o"),
         ("/openai/deployments/gpt-4o/completions", openai_completions, "gpt-4o"),
         ("/engines/gpt%2D4o%3Abeta/chat/completions", openai_chat, "gpt-4o:beta"),
+        ("/v1/messages", anthropic_messages, None),
+        ("/anthropic/v1/messages", anthropic_messages, None),
         ("/engines/chat/completions", openai_completions, "chat"),
     ],
 )

@@ -102,7 +102,7 @@ general_settings:
 @pytest.mark.parametrize(
     ("row", "line"),
     [
-        ("{model: nobody/gpt-4o}", "3:29: the provider 'nobody' is not known; known are azure, "),
+        ("{model: nobody/gpt-4o}", "3:29: the provider 'nobody' is not known; known are anthropic, azure, "),
         ("{model: my-own}", "3:29: it is not known which provider serves 'my-own': write PROVIDER/MODEL"),
         ("{model: hosted_vllm/x}", "3:21: the provider hosted_vllm has no usual address: api_base is missing"),
         ("{model: gpt-4o, api_base: 'ftp://x/v1'}", "3:47: api_base must begin with https:// or http://"),
