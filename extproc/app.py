@@ -122,7 +122,8 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         management = create_app(parts)
         surroundings = _surroundings(settings, keys, recorder, counting)
         surroundings = msgspec.structs.replace(surroundings, failures=failures)
-        processor = server.Processor(surroundings, _reporter(metrics, models, counting))
+        reporter = _reporter(metrics, models, counting, anonymous=settings.redact_user_api_key_info)
+        processor = server.Processor(surroundings, reporter)
         _follow(processor, management, settings, master, models)
         await stack.enter_async_context(_management(management, layout.management_sockets[worker]))
         metrics.watch("extproc_exchanges_in_flight", "Exchanges in flight.", lambda: processor.in_flight)
@@ -231,14 +232,16 @@ def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header |
     return credential
 
 
-def _reporter(metrics: Metrics, models: StoredModels, counting: Counting) -> Callable[[Outcome, int], None]:
+def _reporter(
+    metrics: Metrics, models: StoredModels, counting: Counting, *, anonymous: bool
+) -> Callable[[Outcome, int], None]:
     """Counts, logs and keeps outcomes, under the configured name of the model that served them."""
     keeping: set[asyncio.Task[None]] = set()
 
     def report(outcome: Outcome, busy_nanoseconds: int) -> None:
         name = models.name_of(outcome.receipt.model_id) if outcome.receipt else ""
         metrics.observe(outcome, busy_nanoseconds, name)
-        log_exchange(outcome, busy_nanoseconds)
+        log_exchange(outcome, busy_nanoseconds, anonymous=anonymous)
         if len(keeping) < MOST_KEPT_AT_ONCE and (explained := _explained(outcome)) is not None:
             task = asyncio.create_task(counting.explanations.put(explained))
             keeping.add(task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -76,7 +77,7 @@ async def logs(parts: Parts, seen: Seen, query: Annotated[SpendQuery, Query()]) 
     if query.summarize and (wanted.since is not None or wanted.before is not None):
         return await _json(await parts.ledger.by_day(wanted), day_row)
     found = await parts.ledger.rows(wanted, limit=query.limit + 1)
-    response = await _json(found[: query.limit], spend_row)
+    response = await _json(found[: query.limit], partial(spend_row, anonymous=parts.settings.redact_user_api_key_info))
     if len(found) > query.limit:
         response.headers["x-extproc-more"] = "true"
     return response

@@ -76,8 +76,9 @@ async def pages(parts: Parts, seen: Seen, query: Annotated[PageQuery, Query()]) 
     found = await parts.ledger.log_page(
         wanted, page=query.page, size=query.page_size, sort_by=column, descending=descending
     )
+    anonymous = parts.settings.redact_user_api_key_info
     return {
-        "data": await asyncio.to_thread(lambda: [spend_row(one) for one in found]),
+        "data": await asyncio.to_thread(lambda: [spend_row(one, anonymous=anonymous) for one in found]),
         "total": total,
         "total_is_exact": total < MOST_COUNTED,
         "page": query.page,

@@ -58,8 +58,20 @@ class SpendRow(BaseModel):
     updated_at: str
 
 
-def spend_row(booked: LedgerRow) -> dict[str, Any]:
-    """The columns of `SpendRow`."""
+#: How the fields of a row's metadata begin that `redact_user_api_key_info` takes out.
+_WHOSE = "user_api_key"
+
+
+def spend_row(booked: LedgerRow, *, anonymous: bool = False) -> dict[str, Any]:
+    """The columns of `SpendRow`. The metadata of an `anonymous` one does not say whose it was; its columns do, for
+    reports and budgets need them."""
+    row = _columns(booked)
+    if anonymous:
+        row["metadata"] = {name: value for name, value in row["metadata"].items() if not name.startswith(_WHOSE)}
+    return row
+
+
+def _columns(booked: LedgerRow) -> dict[str, Any]:
     receipt = booked.receipt
     return {
         "request_id": receipt.provider_response_id or receipt.event_id,

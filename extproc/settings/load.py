@@ -141,6 +141,7 @@ def _switches(file: Configuration) -> dict[str, Any]:
         "require_auth_for_metrics_endpoint": litellm.require_auth_for_metrics_endpoint,
         "store_audit_logs": False not in {general.store_audit_logs, litellm.store_audit_logs},
         "store_model_in_db": general.store_model_in_db,
+        "redact_user_api_key_info": general.redact_user_api_key_info or litellm.redact_user_api_key_info,
         "log_requester_ip": not general.disable_requester_ip_address_logging,
         "allowed_ips": tuple(general.allowed_ips or ()),
         "trusted_proxy_ranges": tuple(general.trusted_proxy_ranges or ()) if general.use_x_forwarded_for else (),

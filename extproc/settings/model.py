@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_deadline_ms: int = 2_000
     stream_idle_timeout_ms: int = 600_000
     log_requester_ip: bool = True
+    redact_user_api_key_info: bool = False
     allowed_ips: tuple[str, ...] = ()
     trusted_proxy_ranges: tuple[str, ...] = ()
     failed_login_attempts: int = 10

@@ -125,7 +125,18 @@ class KeyManagementSettings(Checked):
     access_mode: Literal["read_only", "write_only", "read_and_write"] = "read_only"
 
 
-class GeneralSettings(Checked):
+class Unlogged(Checked):
+    """What LiteLLM has about logs, in either section. Bodies are never logged here, so that all but the first of these
+    change nothing; nor does `drop_params`: parameters are passed on, and logged nowhere."""
+
+    redact_user_api_key_info: bool = False
+    redact_messages_in_logs: bool = False
+    redact_messages_in_exceptions: bool = False
+    turn_off_message_logging: bool = False
+    drop_params: bool = False
+
+
+class GeneralSettings(Unlogged):
     """`general_settings`. Cache times are seconds, sizes megabytes of 2**20 bytes."""
 
     master_key: Secret | None = None
@@ -157,7 +168,7 @@ class GeneralSettings(Checked):
     failed_login_block_seconds: Annotated[Seconds, Field(gt=0)] | None = None
 
 
-class LitellmSettings(Checked):
+class LitellmSettings(Unlogged):
     """`litellm_settings`."""
 
     block_requests_for_models_without_pricing: bool = False

@@ -1,9 +1,11 @@
 """JSON log lines on stderr: one for each exchange, and one for each event worth a line.
 
 A line never holds a body, a key, a digest or a header of the client; what may stand in it is listed in
-`exchange_line`. Writing to stderr can block (a full pipe), so lines are queued and written by a thread of their own; a
-full queue drops lines and says how many, because a log must not stop the traffic it describes. The line of an exchange
-is made without structlog's chain, which costs six times as much (see docs/decisions.md); it looks the same.
+`exchange_line`, and whatever looks like a secret in any line is replaced (`scrubbing.py`).
+
+Writing to stderr can block (a full pipe), so lines are queued and written by a thread of their own; a full queue drops
+lines and says how many, because a log must not stop the traffic it describes. The line of an exchange is made without
+structlog's chain, which costs six times as much (see docs/decisions.md); it looks the same.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import msgspec
 import structlog
 
 from extproc.model import Explanation, Outcome
+from extproc.telemetry.scrubbing import hide_secret_fields, scrubbed
 
 QUEUE_LINES = 100_000
 #: Libraries that tell at every start and stop what is nobody's business; their warnings are shown.
@@ -78,7 +81,7 @@ class LineWriter:
 
     def _put(self, lines: list[str]) -> None:
         try:
-            self._stream.write("\n".join(lines) + "\n")
+            self._stream.write("\n".join(map(scrubbed, lines)) + "\n")
             self._stream.flush()
         except OSError:
             # A full disk, or a pipe without a reader: later lines may find room, and say how many are missing.
@@ -110,7 +113,7 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO, *, worker
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, structlog.processors.format_exc_info, hide_secret_fields, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _WriterLogger(writer),
         cache_logger_on_first_use=True,
@@ -120,6 +123,7 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO, *, worker
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            hide_secret_fields,
             renderer,
         ],
     )
@@ -132,9 +136,11 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO, *, worker
     return writer
 
 
-def log_exchange(outcome: Outcome, busy_nanoseconds: int) -> None:
-    """Write the line of one exchange."""
+def log_exchange(outcome: Outcome, busy_nanoseconds: int, *, anonymous: bool = False) -> None:
+    """Write the line of one exchange; of an `anonymous` one without whose it was."""
     line = exchange_line(outcome, busy_nanoseconds)
+    if anonymous:
+        _forget_whose(line)
     text = _as_json(line) if _write_json is not None else None
     if text is None or _write_json is None:
         structlog.get_logger().info(EXCHANGE, **line)
@@ -201,6 +207,13 @@ def exchange_line(outcome: Outcome, busy_nanoseconds: int) -> dict[str, Any]:
             "cut": receipt.cut,
         }
     return line
+
+
+def _forget_whose(line: dict[str, Any]) -> None:
+    """Take out the key, its alias, user and team; of a limit, whose it was. The event's id leads to the ledger."""
+    for name in ("key", "key_alias", "user_id", "team_id"):
+        line.pop(name, None)
+    line.get("limit", {}).pop("who", None)
 
 
 def _told(why: Explanation) -> dict[str, Any]:
