@@ -183,7 +183,7 @@ async def test_token_ids_are_counted_as_they_are(sdk):
 async def test_models_are_listed(sdk):
     names = [model.id async for model in sdk.models.list()]
 
-    assert names == ["gpt-4o-mini", "gpt-4o", "gpt-3.5-turbo-instruct", "text-embedding-3-small"]
+    assert names == ["gpt-4o-mini", "gpt-4o", "gpt-3.5-turbo-instruct", "text-embedding-3-small", "claude-sonnet-5-5"]
 
 
 async def test_an_unknown_model_is_a_404_as_openais(sdk):

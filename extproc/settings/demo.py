@@ -24,21 +24,23 @@ API_BASE = "http://simulated-provider/v1"
 _MILLION = 1_000_000
 
 
-def _prices(given: str, taken: str, cached: str | None = None) -> PriceOverride:
+def _prices(given: str, taken: str, cached: str | None = None, written: str | None = None) -> PriceOverride:
     """From US dollars per million tokens, as the price list has them."""
     return PriceOverride(
         input_cost_per_token=Decimal(given) / _MILLION,
         output_cost_per_token=Decimal(taken) / _MILLION,
         cache_read_input_token_cost=Decimal(cached) / _MILLION if cached else None,
+        cache_creation_input_token_cost=Decimal(written) / _MILLION if written else None,
     )
 
 
-#: OpenAI's models with their list prices (platform.openai.com/docs/pricing).
+#: OpenAI's and Anthropic's models with their list prices (platform.openai.com/docs/pricing, claude.com/pricing).
 MODELS: dict[str, PriceOverride] = {
     "gpt-4o-mini": _prices("0.15", "0.60", "0.075"),
     "gpt-4o": _prices("2.50", "10.00", "1.25"),
     "gpt-3.5-turbo-instruct": _prices("1.50", "2.00"),
     "text-embedding-3-small": _prices("0.02", "0"),
+    "claude-sonnet-5-5": _prices("2", "10", "0.10", "2.50"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The endpoints: a question is read, checked and answered, or refused in OpenAI's shape."""
+"""The endpoints: a question is read, checked and answered, or refused in the shape of its API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from extproc.simulator import messages
 from extproc.simulator.answers import FINGERPRINT, generate, size_of, texts, tokenize, vector
 from extproc.simulator.forms import (
     CHAT_STREAM,
@@ -39,6 +40,7 @@ def create_app(pace: Pace) -> Starlette:
         ("POST", "/v1/chat/completions", _chat),
         ("POST", "/v1/completions", _completions),
         ("POST", "/v1/embeddings", _embeddings),
+        ("POST", messages.PATH, messages.answer),
         ("GET", "/v1/models", _models),
     )
     routes = [Route(path, _endpoint(answer, pace), methods=[method]) for method, path, answer in endpoints]
@@ -51,10 +53,13 @@ def _endpoint(
     async def respond(request: Request) -> Response:
         began = time.monotonic()
         response = await answer(request, pace)
+        response.headers["server"] = FINGERPRINT
+        if request.url.path == messages.PATH:
+            response.headers["request-id"] = f"req_{secrets.token_hex(12)}"
+            return response
         response.headers["x-request-id"] = f"req_{secrets.token_hex(16)}"
         response.headers["openai-version"] = "2020-10-01"
         response.headers["openai-processing-ms"] = str(int((time.monotonic() - began) * 1000))
-        response.headers["server"] = FINGERPRINT
         return response
 
     return respond
@@ -110,13 +115,15 @@ async def _embeddings(request: Request, pace: Pace) -> Response:
 
 
 async def _models(_: Request, __: Pace) -> Response:
-    names = (*CHAT_MODELS, *COMPLETION_MODELS, *EMBEDDING_SIZES)
+    names = (*CHAT_MODELS, *COMPLETION_MODELS, *EMBEDDING_SIZES, *messages.MODELS)
     rows = [{"id": name, "object": "model", "created": 1_715_367_049, "owned_by": FINGERPRINT} for name in names]
     return JSONResponse({"object": "list", "data": rows})
 
 
-async def _error(_: Request, error: Exception) -> Response:
+async def _error(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
+    if request.url.path == messages.PATH:
+        return JSONResponse(messages.error(error), error.status)
     shown = {"message": str(error), "type": "invalid_request_error", "param": error.param, "code": error.code}
     return JSONResponse({"error": shown}, error.status)
 

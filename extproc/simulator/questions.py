@@ -1,4 +1,4 @@
-"""What may be asked: OpenAI's request bodies, as far as the answers depend on them, and how a bad one is refused."""
+"""What may be asked: request bodies, as far as the answers depend on them, and how a bad one is refused."""
 
 from __future__ import annotations
 
@@ -52,6 +52,23 @@ class Generation(BaseModel):
 class Chat(Generation):
     messages: Annotated[list[_Message], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
+
+class Messages(Generation):
+    """Anthropic's; that it needs `max_tokens` is said in Anthropic's words."""
+
+    messages: Annotated[list[_Message], Field(min_length=1)]
+    system: str | list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: dict[str, Any] | None = None
+
+    def question(self) -> str:
+        return next((each.text() for each in reversed(self.messages) if each.role == "user"), "")
+
+    def texts(self) -> list[str]:
+        """Everything that was given: the system prompt is a message too."""
+        first = [_Message(role="system", content=self.system)] if self.system else []
+        return [each.text() for each in [*first, *self.messages]]
 
 
 class Completion(Generation):
