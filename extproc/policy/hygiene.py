@@ -21,7 +21,10 @@ from extproc.policy.credentials import CREDENTIAL_HEADERS
 from extproc.policy.refusals import Refusal
 
 #: Removed from every request, whether or not we were shown them (the filter does not show us cookies).
-_ALWAYS_REMOVED = (b"cookie", b"x-litellm-tags", b"openai-organization", b"openai-project")
+_ALWAYS_REMOVED = (
+    *(b"cookie", b"x-litellm-tags", b"openai-organization", b"openai-project"),
+    *(b"anthropic-workspace-id", b"anthropic-user-profile-id"),
+)
 _OURS = (b"x-extproc-", b"x-litellm-")
 _OF_A_BODY = frozenset({b"content-encoding", b"content-type"})
 #: Facts about the operator's account at the provider are nobody else's business.
