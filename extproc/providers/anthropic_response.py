@@ -62,6 +62,11 @@ class _Usage(msgspec.Struct, frozen=True, gc=False):
     output_tokens: _Tokens = None
     cache_creation_input_tokens: _Tokens = None
     cache_read_input_tokens: _Tokens = None
+    output_tokens_details: Raw = _ABSENT
+
+
+class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    thinking_tokens: _Tokens = None
 
 
 class _Block(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +81,7 @@ class _Block(msgspec.Struct, frozen=True, gc=False):
 
 _payloads = msgspec.json.Decoder(_Payload)
 _usages = msgspec.json.Decoder(_Usage | None)
+_output_details = msgspec.json.Decoder(_OutputDetails | None)
 _block = msgspec.json.Decoder(_Block | None)
 _blocks = msgspec.json.Decoder(list[_Block] | None)
 
@@ -147,11 +153,14 @@ def _inclusive(told: _Usage | None, *, begins: bool) -> Usage | None:
     if told is None or (told.output_tokens is None and not begins):
         return None
     written, read_from = told.cache_creation_input_tokens or 0, told.cache_read_input_tokens or 0
+    details = _decoded(_output_details, told.output_tokens_details)
+    thought = (details.thinking_tokens if details else None) or 0
     return Usage(
         input_tokens=(told.input_tokens or 0) + written + read_from,
         output_tokens=told.output_tokens or 0,
         cache_read_tokens=read_from,
         cache_write_tokens=written,
+        reasoning_tokens=min(thought, told.output_tokens or 0),
     )
 
 
