@@ -174,14 +174,17 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def deployments(port: int) -> tuple[Deployment, ...]:
-    """What the gateway serves: a model of the catalogue, one priced here, one without a price, and any script."""
+    """What the gateway serves: a model of the catalogue, one priced here, one without a price, and any script.
+
+    A script is reached by OpenAI's APIs as `scripted/NAME`, by Anthropic's as `claude/NAME`.
+    """
     upstream = Upstream("provider", "http", "127.0.0.1", port, "/v1")
     own = PriceOverride(input_cost_per_token=Decimal("0.00000123456789"), output_cost_per_token=Decimal("0.0000098765"))
     credential = SecretRef("env", "PROVIDER_KEY")
     base = f"http://127.0.0.1:{port}/v1"
 
-    def deployment(name: str, model: str, prices: PriceOverride | None = None) -> Deployment:
-        return Deployment(f"id-of-{name}", name, "openai", model, upstream, base, credential, prices)
+    def deployment(name: str, model: str, prices: PriceOverride | None = None, provider: str = "openai") -> Deployment:
+        return Deployment(f"id-of-{name}", name, provider, model, upstream, base, credential, prices)
 
     return (
         deployment("gpt-4o-mini", "gpt-4o-mini"),
@@ -189,6 +192,8 @@ def deployments(port: int) -> tuple[Deployment, ...]:
         deployment("homemade", "homemade", own),
         deployment("unpriced", "unpriced"),
         deployment("scripted/*", "*", own),
+        deployment("claude/*", "*", own, "anthropic"),
+        deployment("claude-sonnet-5-5", "claude-sonnet-5-5", None, "anthropic"),
     )
 
 
