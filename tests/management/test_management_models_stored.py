@@ -111,6 +111,10 @@ async def test_a_deleted_model_is_served_no_more(admin, served):
     [
         ({"litellm_params": {"model": "openai/x", "api_base": "https://elsewhere.example/v1"}}, "model_list"),
         ({"litellm_params": {"model": "groq/x"}}, "not among the addresses"),
+        (
+            {"litellm_params": {"model": "anthropic/x", "api_base": "https://api.openai.com/v1"}},
+            "speaks another API than what is configured at this address",
+        ),
         ({"litellm_params": {"model": "nobody/x"}}, "is not known"),
         ({"litellm_params": {}}, "litellm_params.model"),
         ({"litellm_params": {"model": "openai/x", "api_key": "file//etc/passwd"}}, "cannot name a file"),
