@@ -5,14 +5,22 @@ A whole text is a stream of one piece, so there is one way to find things, and i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from extproc.errors import TextTooLong
 from extproc.redaction.json_text import JsonStreamRedactor
 from extproc.redaction.placeholders import LITERAL, Placeholders
 from extproc.redaction.scanner import Action, Rule, Scanner
 from extproc.redaction.streaming import Findings, Replacement, StreamRedactor
+
+#: A text is searched so much at a time: a hostile one takes about a quarter of a second for it.
+SLICE_CHARS = 32 * 1024
+Checkpoint: TypeAlias = Callable[[], None]
+
+
+def _go_on() -> None:
+    """Nobody waits."""
 
 
 class Redacted(NamedTuple):
@@ -49,17 +57,22 @@ class Redactor:
         """Whether placeholders that the client wrote itself are masked, too (see `placeholders.py`)."""
         return self._guards
 
-    def redact(self, text: str, vault: Placeholders, *, guarded: bool = False) -> Redacted:
+    def redact(
+        self, text: str, vault: Placeholders, *, guarded: bool = False, checkpoint: Checkpoint = _go_on
+    ) -> Redacted:
         """The text without what must not pass.
 
         `guarded`: another policy's redactor that `guards` has seen the text before, so its placeholders are ours.
-        Raises `Blocked` where the policy blocks what is found, `TextTooLong` beyond `Policy.longest_text`.
+        `checkpoint` is called every `SLICE_CHARS` characters; what it raises ends the search. Raises `Blocked` where
+        the policy blocks what is found, `TextTooLong` beyond `Policy.longest_text`.
         """
         self._check(text)
         stream = StreamRedactor(self._scanners, self._replacement(vault, guarded))
-        return Redacted(stream.feed(text, final=True), stream.findings)
+        return Redacted(_read(stream, text, checkpoint), stream.findings)
 
-    def redact_json_text(self, text: str, vault: Placeholders, *, guarded: bool = False) -> Redacted:
+    def redact_json_text(
+        self, text: str, vault: Placeholders, *, guarded: bool = False, checkpoint: Checkpoint = _go_on
+    ) -> Redacted:
         """The same for JSON inside a string, as the arguments of a tool call are: what is JSON stays JSON.
 
         Strings, keys and numbers are searched as what they stand for. What is not JSON is searched as text, also
@@ -67,7 +80,7 @@ class Redactor:
         """
         self._check(text)
         stream = JsonStreamRedactor(self._scanners, self._replacement(vault, guarded))
-        return Redacted(stream.feed(text) + stream.flush(), stream.findings)
+        return Redacted(_read(stream, text, checkpoint), stream.findings)
 
     def stream(self, vault: Placeholders) -> StreamRedactor:
         """For one text that arrives in pieces."""
@@ -83,3 +96,13 @@ class Redactor:
     def _check(self, text: str) -> None:
         if len(text) > self._longest_text:
             raise TextTooLong(len(text), self._longest_text)
+
+
+def _read(stream: StreamRedactor | JsonStreamRedactor, text: str, checkpoint: Checkpoint) -> str:
+    """All of a text through a stream, in slices: however it is cut, the outcome is the same."""
+    given, done = [], 0
+    while len(text) - done > SLICE_CHARS:
+        given.append(stream.feed(text[done : done + SLICE_CHARS]))
+        done += SLICE_CHARS
+        checkpoint()
+    return "".join([*given, stream.feed(text[done:], final=True)])
