@@ -16,6 +16,8 @@ app = asking.group("Make, show, change, block and delete virtual keys.")
 
 _COLUMNS = ("key_alias", "key_name", "status", "user_id", "team_id", "spend", "max_budget", "models", "expires")
 
+_SUSPICIOUS_COLUMNS = ("score", "key_alias", "key_name", "user_id", "team_id", "requests", "spend", "reasons")
+
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key itself, or its hash.", show_default=False)]
 Keys = Annotated[list[str], typer.Argument(metavar="KEY…", help="Keys themselves, or their hashes.")]
 Alias = Annotated[str | None, typer.Option("--alias", help="A name for people; no two keys share one.")]
@@ -159,3 +161,20 @@ def regenerate(
         tables.show_one(made, as_json=True)
     else:
         typer.echo(made["key"])
+
+
+@app.command()
+def suspicious(
+    context: typer.Context,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=168, help="How far to look back.")] = 1,
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, metavar="DOLLARS", help="What no key should spend in these hours.")
+    ] = 100.0,
+    everything: Annotated[bool, typer.Option("--all", help="Show keys without a reason, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keys that behave as a stolen one would, the most suspicious first, with the reasons."""
+    with asking.gateway(context) as gateway:
+        query = {"hours": hours, "threshold": threshold, "all": "true" if everything else None}
+        found = gateway.get("/extproc/suspicious-keys", **query)
+    tables.show(found, _SUSPICIOUS_COLUMNS, as_json=as_json, empty="nothing suspicious")

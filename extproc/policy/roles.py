@@ -91,7 +91,7 @@ _TABLE: dict[Who, str] = {
         GET /global/spend  GET /global/spend/logs  GET /global/spend/keys  GET /global/spend/teams
         GET /global/spend/models  GET /global/spend/provider  GET /global/spend/tags  GET /global/spend/all_tag_names
         GET /global/spend/report  POST /global/spend/end_users  GET /spend/users  GET /spend/tags
-        GET /spend/keys  GET /extproc/authentication-failures
+        GET /spend/keys  GET /extproc/authentication-failures  GET /extproc/suspicious-keys
         GET /audit  GET /audit/export  GET /audit/{id}
     """,
     Who.ADMIN: """

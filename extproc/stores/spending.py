@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from extproc.model import Nanos
+from extproc.activity import Activity
+from extproc.model import Nanos, UnixMs
 from extproc.stores.contract import Ledger, LedgerRow, SpendFilter
 
 
@@ -63,6 +64,10 @@ class LogFilter(SpendFilter, frozen=True, kw_only=True):
 
 class Spending(Ledger, Protocol):
     """A ledger that also answers reports."""
+
+    async def activities(self, *, hours: int, now: UnixMs) -> list[Activity]:
+        """The keys that were used in the last hours, the dearest first, at most 500, and what is usual for each."""
+        ...
 
     async def sums(
         self, by: Sequence[str], wanted: SumFilter, *, limit: int, offset: int = 0, dearest_first: bool = False

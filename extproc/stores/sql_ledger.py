@@ -36,9 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from extproc.activity import Activity
 from extproc.holds import Limit
 from extproc.model import Nanos, Receipt, UnixMs, Usage
-from extproc.stores import sql_daily
+from extproc.stores import sql_daily, sql_suspicion
 from extproc.stores.contract import DaySpend, KeySpend, LedgerRow, SpendFilter
 from extproc.stores.spending import LogFilter, SpendSum, SumFilter
 from extproc.stores.sql_database import Database
@@ -132,6 +133,9 @@ class SqlLedger:
         counted = select(ledger.c.started_at).where(_logged(wanted)).limit(most).subquery()
         async with self._database.reading() as connection:
             return await connection.scalar(select(func.count()).select_from(counted)) or 0
+
+    async def activities(self, *, hours: int, now: UnixMs) -> list[Activity]:
+        return await sql_suspicion.activities(self._database, hours=hours, now=now)
 
     async def sums(
         self, by: Sequence[str], wanted: SumFilter, *, limit: int, offset: int = 0, dearest_first: bool = False

@@ -66,6 +66,28 @@ def test_a_key_is_made_listed_shown_changed_blocked_and_deleted(ask):
     assert ask("keys", "list", "--search", "front-end") == "no keys\n"
 
 
+def test_nothing_is_suspicious_where_nothing_was_used(ask):
+    assert ask("keys", "suspicious", "--hours", "24", "--threshold", "5") == "nothing suspicious\n"
+    assert ask("keys", "suspicious", "--all", "--json") == "[]\n"
+
+
+def test_a_key_gets_a_new_secret(ask):
+    old = ask("keys", "create").strip()
+
+    new = ask("keys", "regenerate", old, "--grace-period", "1h").strip()
+
+    assert new.startswith("sk-")
+    assert new != old
+    assert json.loads(ask("keys", "regenerate", new, "--json"))["key"].startswith("sk-")
+
+
+def test_a_user_is_blocked_and_admitted_again(ask):
+    ask("users", "create", "eve")
+
+    assert ask("users", "block", "eve") == "eve: blocked\n"
+    assert ask("users", "unblock", "eve") == "eve: unblocked\n"
+
+
 def test_a_list_of_several_pages_is_shown_whole(ask, monkeypatch):
     monkeypatch.setattr(asking, "_PAGE", 2)
     for number in range(5):

@@ -32,7 +32,7 @@ ALLOWED = {
     "POST /v2/key/info": "AV", "GET /user/list": "AV", "GET /customer/info": "AV", "GET /customer/list": "AV",
     "GET /end_user/info": "AV", "GET /end_user/list": "AV", "POST /budget/info": "AV", "GET /budget/list": "AV",
     "POST /tag/info": "AV", "GET /tag/list": "AV", "GET /spend/keys": "AV",
-    "GET /extproc/authentication-failures": "AV", "GET /audit": "AV", "GET /audit/export": "AV",
+    "GET /extproc/suspicious-keys": "AV", "GET /extproc/authentication-failures": "AV", "GET /audit": "AV", "GET /audit/export": "AV",
     "GET /audit/{id}": "AV",
     "POST /key/bulk_update": "A", "POST /team/new": "A", "POST /team/delete": "A", "POST /team/block": "A",
     "POST /team/unblock": "A", "POST /user/new": "A", "POST /user/update": "A", "POST /user/delete": "A",

@@ -48,7 +48,7 @@ def _create(name: str, *more: sa.Column[Any]) -> None:
 
 def _fill() -> None:
     """Day after day, so that no more than one is in memory."""
-    started = sa.column("started_at")
+    started: sa.ColumnClause[Any] = sa.column("started_at")
     ledger = sa.table("ledger", started, sa.column("event_id"), sa.column("status"), *map(sa.column, _all_but_counts()))
     tagged = sa.table("ledger_tags", sa.column("event_id"), sa.column("tag"))
     both = ledger.join(tagged, tagged.c.event_id == ledger.c.event_id)
