@@ -75,8 +75,8 @@ ANSWER: Spec = Fields(
 )
 EMBEDDINGS: Spec = Fields({**_NAMES, "data": Fields({"object": KEEP, "embedding": KEEP})})
 #: What an event has beside its choices; `obfuscation` is padding that hides how long a token is.
-_EVENT: dict[str, Spec] = {**_NAMES, "choices": KEEP, "obfuscation": KEEP}
-_CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": _ANSWER}
+_EVENT = frozenset({*_NAMES, "choices", "obfuscation"})
+_CHOICE: dict[str, Spec] = {"logprobs": DROP, "message": _ANSWER}
 #: What of a delta is no text that comes in pieces.
 _WHOLE: dict[str, Spec] = {"role": KEEP}
 
@@ -95,7 +95,10 @@ class OpenAiStream:
         if not isinstance(event, dict):
             raise UnknownShape("an event that is no object")
         self._names = {name: event[name] for name in ("id", "object", "created", "model") if name in event}
-        rewritten = {name: walk(value, _EVENT.get(name, FREE), self._channels) for name, value in event.items()}
+        rewritten = {
+            name: value if name in _EVENT or type(value) is int else walk(value, FREE, self._channels)
+            for name, value in event.items()
+        }
         if isinstance(choices := event.get("choices"), list):
             rewritten["choices"] = [self._choice(choice) for choice in choices]
         elif choices is not None:
@@ -118,6 +121,8 @@ class OpenAiStream:
                 rewritten[name] = self._delta(index, value)
             elif name == "text" and isinstance(value, str):
                 rewritten[name] = self._channels.feed((index, "text"), value)
+            elif name == "finish_reason" or type(value) is int:
+                rewritten[name] = value
             else:
                 rewritten[name] = walk(value, _CHOICE.get(name, FREE), self._channels)
         if choice.get("finish_reason") is not None:
