@@ -3,7 +3,8 @@
 All of them run at the same time over one upstream, each Envoy with one worker thread; an arm that is not measured is
 idle. The llm-extproc arms are the program as it is installed: `extproc serve`, Envoy with the bootstrap that `extproc
 render envoy` prints, and a virtual key made through `/key/generate`; their logs go to a file, as the others' do. Two of
-them limit everybody (`limited`): with counters in the processor, and with counters in a Redis of their own.
+them limit everybody (`limited`): with counters in the processor, and with counters in a Redis of their own. One redacts
+every text of requests and answers.
 """
 
 from __future__ import annotations
@@ -32,8 +33,18 @@ NOOP = "Envoy + no-op processor"
 OURS = "Envoy + llm-extproc"
 LIMITED = "llm-extproc, all limited"
 LIMITED_REDIS = "llm-extproc, all limited, Redis"
+REDACTED = "llm-extproc, redacting"
 #: Under these names processes are reported, whichever program they are.
 UPSTREAM, ENVOY, PROCESSOR = "upstream", "Envoy", "processor"
+_GUARDRAIL = {
+    "guardrail_name": "everything",
+    "litellm_params": {
+        "guardrail": "presidio",
+        "mode": ["pre_call", "post_call"],
+        "default_on": True,
+        "output_parse_pii": True,
+    },
+}
 _MASTER_KEY = "EXTPROC_BENCH_MASTER_KEY"
 
 
@@ -99,6 +110,13 @@ class Bench:
         redis_url = self._stack.enter_context(_running_redis()).url
         arm = self._limited(LIMITED_REDIS, "shared", redis_url)
         return msgspec.structs.replace(arm, redis=redis_url.removeprefix("unix://"))
+
+    def redacted(self) -> Arm:
+        """Requests and answers searched for everything, and values put back; each request has one to mask."""
+        installation = self._installed("redacting", self._configuration() | {"guardrails": [_GUARDRAIL]})
+        arm = self._served(REDACTED, installation)
+        key = self._asks(arm.port, "/key/generate", {"models": [payloads.MODEL]})["key"]
+        return msgspec.structs.replace(arm, api_key=str(key), said={"user": "ann@company.com"})
 
     def _limited(self, name: str, folder: str, redis_url: str | None) -> Arm:
         installation = self._installed(folder, limited.configuration(self._configuration(), redis_url))
@@ -197,6 +215,7 @@ ARMS: dict[str, Callable[[Bench], Arm]] = {
     "extproc": Bench.ours,
     "limited": Bench.limited,
     "limited-redis": Bench.limited_redis,
+    "redacted": Bench.redacted,
 }
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.arms import BARE, ENVOY, LIMITED, LIMITED_REDIS, NOOP, OURS, PROCESSOR, UPSTREAM
+from benchmarks.arms import BARE, ENVOY, LIMITED, LIMITED_REDIS, NOOP, OURS, PROCESSOR, REDACTED, UPSTREAM
 from benchmarks.measure import CASES, Result, Sample
+from benchmarks.payloads import CHUNKS
 from benchmarks.processes import envoy_path
 from benchmarks.round_trips import RoundTrips
 
@@ -110,7 +111,24 @@ def _goals(results: list[Result]) -> str:
         added_noop, added_ours = _added(noop, bare), _added(ours, bare)
         name = f"added p50 over bare Envoy, {one}: llm-extproc ÷ no-op"
         lines.append(_ratio_line(name, added_ours, added_noop, lambda sample: sample.p50, "ms", 1.4))
+    lines += [
+        line
+        for case in CASES
+        if case.stream and (with_ := found.get((REDACTED, case.name))) and (without := found.get((OURS, case.name)))
+        for line in _redaction_lines(case.name, with_, without)
+    ]
     return "\n".join(lines)
+
+
+def _redaction_lines(case: str, redacting: Result, plain: Result) -> list[str]:
+    """What redaction adds to a stream: processor time for each chunk, and time to the first byte."""
+    rounds = list(zip(redacting.rounds, plain.rounds, strict=True))
+    chunk = statistics.median((_processor_cpu(a) - _processor_cpu(b)) / CHUNKS for a, b in rounds)
+    first = statistics.median(a.first_byte - b.first_byte for a, b in rounds)
+    return [
+        f"- redaction adds, {case}: **{chunk:.1f} µs** of processor CPU for each chunk (goal ≤ 15)",
+        f"- redaction adds, {case}: **{first:.2f} ms** to the first byte of the answer, median (goal ≤ 1)",
+    ]
 
 
 def _short(arm: str) -> str:
