@@ -17,11 +17,13 @@ import msgspec
 from extproc import guardrails, reservation
 from extproc.admitted import Admitted, Client, Price
 from extproc.bodies import request
+from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redaction import Redaction
 from extproc.errors import MalformedBody, SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
 from extproc.guardrails import Guardrails
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
+from extproc.payload_keys import PayloadKeys
 from extproc.policy import access, credentials, end_users, hygiene, origins, refusals, required
 from extproc.policy.failures import Failures
 from extproc.policy.limits import House
@@ -57,6 +59,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     failures: Failures = msgspec.field(default_factory=Failures)
     guardrails: Guardrails | None = None
     redaction_deadline_ms: int = 2_000
+    payload_keys: PayloadKeys | None = None
     house: House = House()
     origins: Origins = Origins()
     rules: Rules | None = None
@@ -138,11 +141,14 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
         route=route,
         price=surroundings.price,
     )
+    sealing = _open(surroundings, asked)
+    if isinstance(sealing, Refusal):
+        return sealing
     redaction = await _redact(surroundings, asked)
     if isinstance(redaction, Refusal):
         return redaction
-    if redaction is not None:
-        admitted = msgspec.structs.replace(admitted, redaction=redaction)
+    if redaction is not None or sealing is not None:
+        admitted = msgspec.structs.replace(admitted, redaction=redaction, sealing=sealing)
     held = await _reserve(surroundings, admitted)
     return held if isinstance(held, Refusal) else (admitted, held, credential)
 
@@ -198,6 +204,22 @@ def _is_unpriced(surroundings: Surroundings, route: Route, now: UnixMs) -> bool:
     return surroundings.price(route.deployment, route.provider_model, "", Usage(), now) is None
 
 
+def _open(surroundings: Surroundings, asked: Request) -> Sealing | Refusal | None:
+    """Open the request's encrypted texts; what there is to encrypt the answer with, where there were any."""
+    body = asked.body
+    if surroundings.payload_keys is None:
+        return None
+    try:
+        sealing = surroundings.payload_keys.choose(asked.key, body.facts.model, asked.client.path)
+        if sealing is not None:
+            sealing.open(body.api, body.document)
+    except SecretUnavailable:
+        return refusals.PAYLOAD_KEY_MISSING
+    except MalformedBody as error:
+        return refusals.malformed_body(error.message, error.param, error.status)
+    return sealing if sealing is not None and sealing.opened else None
+
+
 async def _redact(surroundings: Surroundings, asked: Request) -> Redaction | Refusal | None:
     """Rewrite the request's texts as the guardrails that hold for it say."""
     body = asked.body
@@ -210,6 +232,8 @@ async def _redact(surroundings: Surroundings, asked: Request) -> Redaction | Ref
     configured = surroundings.guardrails or _NO_GUARDRAILS
     redaction = configured.choose(asked.key, body.facts.model, asked.client.path, names)
     if isinstance(redaction, Redaction):
+        if body.facts.stream and redaction.refuses_streams:
+            return refusals.stream_not_inspected(", ".join(redaction.names))
         return (
             await guardrails.redact(redaction, body.api, body.document, surroundings.redaction_deadline_ms) or redaction
         )

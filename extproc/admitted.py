@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redaction import Redaction
 from extproc.bodies.request import Prompt
 from extproc.bodies.response import ResponseBody
@@ -32,7 +33,7 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What is known of an exchange when it is forwarded."""
+    """What is known of an exchange when it is forwarded. `sealing` is there where the answer is to be encrypted."""
 
     event_id: str
     started_at: UnixMs
@@ -44,6 +45,7 @@ class Admitted(msgspec.Struct, frozen=True):
     route: Route
     price: Price
     redaction: Redaction | None = None
+    sealing: Sealing | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:

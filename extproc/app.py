@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from pydantic import SecretStr
 from extproc import guardrails, opening, server
 from extproc.admission import Surroundings
 from extproc.events import Header
+from extproc.inspection import Inspectors
 from extproc.management import ManagementParts, create_app
 from extproc.master_keys import MasterKeys
 from extproc.model import Deployment, Outcome, UnixMs
 from extproc.opening import Counting
+from extproc.payload_keys import PayloadKey, PayloadKeys
 from extproc.policy.expectation import Expectations
 from extproc.policy.outages import OnOutage
 from extproc.policy.routing import Routes
@@ -120,10 +122,13 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             everybody = WorkersMetrics(worker, layout.management_sockets, metrics.render)
             parts = msgspec.structs.replace(parts, all_metrics=everybody.render)
         management = create_app(parts)
-        surroundings = _surroundings(settings, keys, recorder, counting)
+        inspectors = Inspectors()
+        stack.push_async_callback(inspectors.close)
+        surroundings = _surroundings(settings, keys, recorder, counting, inspectors)
         surroundings = msgspec.structs.replace(surroundings, failures=failures)
         reporter = _reporter(metrics, models, counting, anonymous=settings.redact_user_api_key_info)
         processor = server.Processor(surroundings, reporter)
+        management.state.parts = msgspec.structs.replace(parts, guardrails=lambda: processor.surroundings.guardrails)
         _follow(processor, management, settings, master, models)
         await stack.enter_async_context(_management(management, layout.management_sockets[worker]))
         metrics.watch("extproc_exchanges_in_flight", "Exchanges in flight.", lambda: processor.in_flight)
@@ -190,7 +195,9 @@ def _parts(
     )
 
 
-def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, counting: Counting) -> Surroundings:
+def _surroundings(
+    settings: Settings, keys: CachedKeys, recorder: Recorder, counting: Counting, inspectors: Inspectors
+) -> Surroundings:
     """Without the models and the master keys, which change while this process serves: see `_follow`."""
     return Surroundings(
         keys=keys,
@@ -206,8 +213,9 @@ def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, coun
         log_requester_ip=settings.log_requester_ip,
         end_user_headers=tuple(name.encode() for name in settings.end_user_headers),
         mapped_headers=tuple(name.encode() for name in settings.mapped_headers),
-        guardrails=guardrails.compiled(settings.guardrails) if settings.guardrails else None,
+        guardrails=guardrails.compiled(settings.guardrails, inspectors.of) if settings.guardrails else None,
         redaction_deadline_ms=settings.redaction_deadline_ms,
+        payload_keys=_payload_keys(settings.payload_encryption),
         house=opening.house(settings),
         origins=settings.origins,
         rules=Rules(
@@ -219,6 +227,11 @@ def _surroundings(settings: Settings, keys: CachedKeys, recorder: Recorder, coun
             budget_exceeded_status=settings.budget_exceeded_status,
         ),
     )
+
+
+def _payload_keys(rows: Sequence[PayloadKey]) -> PayloadKeys | None:
+    resolver = SecretResolver()
+    return PayloadKeys(rows, lambda key: resolver.resolve(key).get_secret_value()) if rows else None
 
 
 def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header | None]:

@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from extproc import admission
+from extproc import admission, guardrails
 from extproc.admission import Surroundings
 from extproc.admitted import Admitted, Client
 from extproc.bodies import redacted, request, response
@@ -84,6 +84,7 @@ class Exchange:
         self._reservation: Reservation | None = None
         self._status = 0
         self._body: response.ResponseBody | None = None
+        self._sealed: response.ResponseBody | None = None
         self._first_byte_at: UnixMs | None = None
         self._refusal: Refusal | None = None
         self._receipt: Receipt | None = None
@@ -133,7 +134,7 @@ class Exchange:
             over=tuple(f"{limit.scope.kind}:{limit.setting}" for limit in held.over) if held else (),
             outage=held is not None and held.alone,
             redactions=dict(searched.found) if searched else refusal.found if refusal else {},
-            unsearched=searched.failed if searched else "",
+            unsearched=searched.unsearched if searched else "",
         )
 
     # -- the request ---------------------------------------------------------------------------------------------------
@@ -182,6 +183,13 @@ class Exchange:
     async def _on_response_headers(self, event: ResponseHeaders) -> Reply:
         admitted = self._admitted
         assert admitted is not None
+        reply = await self._read_response_headers(admitted, event)
+        if admitted.sealing is not None and isinstance(reply, Proceed) and self._status < 300 and not self.over:
+            limit = self._surroundings.max_response_bytes
+            self._sealed, reply = admitted.sealing.begin(admitted.api, dict(event.headers), limit, reply)
+        return reply
+
+    async def _read_response_headers(self, admitted: Admitted, event: ResponseHeaders) -> Reply:
         headers = dict(event.headers)
         self._status = int(headers.get(b":status", b"0"))
         self.phase = Phase.RESPONDING
@@ -192,7 +200,7 @@ class Exchange:
             event.headers, self._client.call_id, admitted.route.deployment, admitted.facts.model, admitted.key
         )
         if admitted.redaction is not None:
-            set_headers += hygiene.redaction_headers(admitted.redaction.found, admitted.redaction.failed)
+            set_headers += hygiene.redaction_headers(admitted.redaction.found, admitted.redaction.unsearched)
         if self._reservation is not None:
             set_headers += hygiene.limit_headers(self._reservation.left, alone=self._reservation.alone)
         if admitted.redaction is not None and admitted.redaction.reads_answers and not event.end_of_stream:
@@ -203,7 +211,8 @@ class Exchange:
             self._body = response.OpaqueBody()
             await self._complete()
         else:
-            self._body = self._choose_body(admitted, headers)
+            hidden = not admitted.facts.wants_usage
+            self._body = response.body(admitted.api, headers, self._surroundings.max_response_bytes, hide_usage=hidden)
         return Proceed(set_headers, removed, skip_response_body=self.over)
 
     def _read_answer(
@@ -229,26 +238,23 @@ class Exchange:
         whole = not isinstance(self._body, redacted.RedactedStreamBody)
         return Proceed(set_headers, (*removed, b"content-length"), buffer_response_body=whole)
 
-    def _choose_body(self, admitted: Admitted, headers: Mapping[bytes, bytes]) -> response.ResponseBody:
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            return response.OpaqueBody()
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind == b"text/event-stream":
-            return response.EventStreamBody(admitted.api, hide_usage=not admitted.facts.wants_usage)
-        if kind == b"application/json":
-            return response.PlainBody(admitted.api, self._surroundings.max_response_bytes)
-        return response.OpaqueBody()
-
     async def _on_response_body(self, event: ResponseBody) -> Reply:
         body = self._body
         if body is None:
             raise ProtocolError("a response body before its headers")
         if self._first_byte_at is None:
             self._first_byte_at = self._surroundings.now()
+        redaction = self._admitted.redaction if self._admitted else None
         try:
-            passed = self._take(body, event)
+            if redaction is None:
+                passed = response.take(body, event.body, last=event.end_of_stream)
+            else:
+                deadline_ms = self._surroundings.redaction_deadline_ms
+                passed = await guardrails.take(redaction, body, event.body, deadline_ms, last=event.end_of_stream)
+            if self._sealed is not None:
+                passed = response.take(self._sealed, event.body if passed is None else passed, last=event.end_of_stream)
         except Blocked as blocked:
-            names = ", ".join(self._admitted.redaction.names) if self._admitted and self._admitted.redaction else ""
+            names = ", ".join(redaction.names) if redaction else ""
             return await self._withhold(body, refusals.blocked_entity(blocked.entity, names), blocked.passed)
         except RedactionFailed as failure:
             return await self._withhold(body, refusals.answer_not_redacted(failure.reason), failure.passed)
@@ -259,14 +265,6 @@ class Exchange:
         if event.end_of_stream:
             self.phase = Phase.OVER
         return PROCEED if passed is None or passed == event.body else Proceed(body=passed)
-
-    @staticmethod
-    def _take(body: response.ResponseBody, event: ResponseBody) -> bytes | None:
-        """What a message gives to pass on, `None` for "unchanged"."""
-        passed = body.feed(event.body) if event.body else None
-        if event.end_of_stream and (held := body.flush()):
-            return (event.body if passed is None else passed) + held
-        return passed
 
     async def _withhold(self, body: response.ResponseBody, refusal: Refusal, passed: bytes) -> Reply:
         """The answer may not pass: what was used is booked, the client is told instead."""
@@ -280,6 +278,7 @@ class Exchange:
         assert self._api is not None
         self._refusal = refusal
         self.phase = Phase.ENDING
+        passed = passed if self._sealed is None else b""
         if self._receipt is None:
             self._book(cut=True, unseen=self._reservation.unseen if self._reservation else None)
         return Proceed(

@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from extproc.bodies import response
+from extproc.bodies.inspection import Inspection, Inspector
+from extproc.bodies.redacted import InspectedPlainBody
 from extproc.bodies.redaction import Compiled, Redaction
+from extproc.bodies.response import ResponseBody
 from extproc.errors import Blocked, ConfigError, MalformedBody, RedactionFailed
 from extproc.model import Key
 from extproc.policy import access, refusals
 from extproc.policy.refusals import Refusal
 from extproc.providers.api import Api, Document
 from extproc.redaction import Action, Direction, InvalidPattern, Policy, UnknownEntity, validators
+from extproc.redaction.outside import Outside
 from extproc.redaction.recognizer import Valid
 
 #: A request of this size is searched in about a millisecond.
 _INLINE_BYTES = 128 * 1024
+_PLACEHOLDER = re.compile(r"<[A-Z0-9_]{1,100}>")
+T = TypeVar("T")
 _asked = msgspec.json.Decoder(list[str] | None)
 
 
@@ -46,8 +56,21 @@ class Selectors(msgspec.Struct, frozen=True):
         )
 
 
+class Consulted(msgspec.Struct, frozen=True):
+    """What others are asked to find, beside our own engine, and the action for each entity.
+
+    `deadline_ms` is for all texts of a payload. `streams_pass`: answers that come as streams pass without them.
+    """
+
+    request: dict[str, Action] = {}
+    response: dict[str, Action] = {}
+    deadline_ms: int = 1_000
+    streams_pass: bool = False
+
+
 class Configured(msgspec.Struct, frozen=True):
-    """A guardrail as the configuration has it. `analyzer` is the address of a Presidio server, or empty."""
+    """A guardrail as the configuration has it. `analyzer` is the address of a Presidio server, or empty; then it is the
+    small model of this process that is `consulted`, where anybody is."""
 
     name: str
     policy: Policy
@@ -56,6 +79,7 @@ class Configured(msgspec.Struct, frozen=True):
     selectors: Selectors = Selectors()
     analyzer: str = ""
     language: str = "en"
+    consulted: Consulted | None = None
 
 
 class Guardrail(msgspec.Struct, frozen=True):
@@ -77,6 +101,9 @@ class Guardrails:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(each.policy.name for each in self._configured)
+
+    def __iter__(self) -> Iterator[Guardrail]:
+        return iter(self._configured)
 
     def find(self, name: str) -> Redaction | None:
         """A redaction by one guardrail alone, for whoever wants to try it."""
@@ -120,13 +147,34 @@ def asked(document: Document) -> list[str]:
         raise MalformedBody("Invalid 'guardrails': expected a list of names", param="guardrails") from None
 
 
-def compiled(configured: Iterable[Configured]) -> Guardrails:
-    """Ready for use. Takes up to a second for each policy. Raises `ConfigError`."""
+def _nobody(_: Configured) -> None:
+    """Nobody is asked beside our own engine."""
+
+
+def compiled(
+    configured: Iterable[Configured], inspector: Callable[[Configured], Inspector | None] = _nobody
+) -> Guardrails:
+    """Ready for use. Takes up to a second for each policy. `inspector` says who else is asked. Raises `ConfigError`."""
     known = validators()
-    return Guardrails([Guardrail(_policy(each, known), each.default_on, each.selectors) for each in configured])
+    return Guardrails(
+        [Guardrail(_policy(each, known, inspector(each)), each.default_on, each.selectors) for each in configured]
+    )
 
 
-def _policy(configured: Configured, known: Mapping[str, Valid]) -> Compiled:
+def _inspection(configured: Configured, inspector: Inspector | None) -> Inspection | None:
+    consulted, policy = configured.consulted, configured.policy
+    if consulted is None:
+        return None
+    if inspector is None:
+        raise ConfigError(f"guardrail {configured.name}: nobody is here to be asked for names and places")
+    request, response = (
+        Outside(actions, policy.threshold, policy.thresholds, policy.dry_run, restorable)
+        for actions, restorable in ((consulted.request, policy.restore), (consulted.response, False))
+    )
+    return Inspection(inspector, request, response, consulted.streams_pass)
+
+
+def _policy(configured: Configured, known: Mapping[str, Valid], inspector: Inspector | None) -> Compiled:
     policy = configured.policy
     try:
         return Compiled(
@@ -136,28 +184,54 @@ def _policy(configured: Configured, known: Mapping[str, Valid]) -> Compiled:
             restore=policy.restore,
             media=configured.media,
             on_failure=policy.on_failure,
+            inspection=_inspection(configured, inspector),
         )
     except (UnknownEntity, InvalidPattern) as error:
         raise ConfigError(f"guardrail {configured.name}: {error}") from None
 
 
 async def redact(redaction: Redaction, api: Api, document: Document, deadline_ms: int) -> Refusal | None:
-    """Rewrite a request in place, or say why it may not go on.
-
-    A large one is searched in a thread of its own: others must not wait for it. RE2 lets go of the interpreter's lock.
-    """
+    """Rewrite a request in place, or say why it may not go on."""
     try:
-        if sum(len(memoryview(raw)) for raw in document.values()) <= _INLINE_BYTES:
-            redaction.request(api, document)
-        else:
-            await asyncio.wait_for(asyncio.to_thread(redaction.request, api, document), deadline_ms / 1_000)
+        size = sum(len(memoryview(raw)) for raw in document.values())
+        await _search(redaction, size, deadline_ms, lambda: redaction.request(api, document))
+        await redaction.inspect_request(api, document)
     except Blocked as blocked:
         refusal = refusals.blocked_entity(blocked.entity, ", ".join(redaction.names))
         return msgspec.structs.replace(refusal, found=dict(redaction.found))
-    except (RedactionFailed, TimeoutError) as failure:
-        reason = failure.reason if isinstance(failure, RedactionFailed) else "timeout"
+    except RedactionFailed as failure:
         if redaction.may_fail:
-            redaction.failed = reason
+            redaction.failed = failure.reason
             return None
-        return refusals.not_redacted(reason)
+        return refusals.not_redacted(failure.reason)
     return None
+
+
+async def apply(redaction: Redaction, text: str, deadline_ms: int, only: Collection[str] = ()) -> str:
+    """A single text, as one of a request. What is masked as an entity that is not among `only` is put back, where any
+    are given. Raises `Blocked` and `RedactionFailed`."""
+    redacted = await _search(redaction, len(text), deadline_ms, lambda: redaction.text(text))
+    redacted = await redaction.inspected_text(redacted)
+    back = {placeholder: value for entity, value, placeholder in redaction.masked_values() if entity not in only}
+    return _PLACEHOLDER.sub(lambda match: back.get(match[0], match[0]), redacted) if only else redacted
+
+
+async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_ms: int, *, last: bool) -> bytes | None:
+    """What a message of a response gives to pass on, `None` for "unchanged". Raises `Blocked`, `RedactionFailed`."""
+    passed = await _search(redaction, len(chunk), deadline_ms, lambda: response.take(body, chunk, last=last))
+    return await body.inspected(passed or b"") if last and isinstance(body, InspectedPlainBody) else passed
+
+
+async def _search(redaction: Redaction, size: int, deadline_ms: int, work: Callable[[], T]) -> T:
+    """Search so much; what is large in a thread of its own, for others must not wait for it. It ends at its deadline:
+    RE2 takes linear time, but a hostile text may still take seconds."""
+    if size <= _INLINE_BYTES:
+        return work()
+    deadline = time.monotonic() + deadline_ms / 1_000
+
+    def checkpoint() -> None:
+        if time.monotonic() > deadline:
+            raise RedactionFailed("timeout")
+
+    redaction.checkpoint = checkpoint
+    return await asyncio.to_thread(work)

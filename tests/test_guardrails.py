@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import msgspec
 import pytest
 
 from extproc import guardrails
+from extproc.bodies.redacted import RedactedPlainBody
 from extproc.bodies.redaction import Redaction
-from extproc.errors import ConfigError, MalformedBody
+from extproc.errors import ConfigError, MalformedBody, RedactionFailed
 from extproc.guardrails import Configured, Guardrails, Selectors
 from extproc.model import Key, Team
 from extproc.policy.refusals import Refusal
@@ -150,7 +152,24 @@ async def test_a_failure_is_a_refusal_or_passes_as_the_policy_says():
     assert (passed, none) == (unknown, None)
 
 
-async def test_a_search_that_takes_too_long_is_a_refusal():
-    _, refusal = await redact("a@b.org " * 200_000, deadline_ms=1)
+async def test_a_search_that_takes_too_long_ends_and_is_a_refusal():
+    began = time.monotonic()
+    _, refusal = await redact("a@b.org " * 400_000, deadline_ms=1)
 
     assert (refusal.status, refusal.reason) == (500, "redaction_timeout")
+    # The whole text would take many times as long.
+    assert time.monotonic() - began < 10
+
+
+async def test_an_answer_is_searched_small_or_large_and_ends_at_its_deadline():
+    policy = Policy(response={"EMAIL_ADDRESS": Action.MASK})
+    for text, deadline_ms in ((EMAIL, 1), ("word " * 40_000 + EMAIL, 10_000), ("a@b.org " * 400_000, 1)):
+        redaction = guardrails.compiled([configured("pii", policy)]).find("pii")
+        body = RedactedPlainBody(openai_chat, redaction, 1 << 24)
+        answer = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+        if deadline_ms == 1 and text != EMAIL:
+            with pytest.raises(RedactionFailed, match="timeout"):
+                await guardrails.take(redaction, body, answer, deadline_ms, last=True)
+            continue
+        passed = await guardrails.take(redaction, body, answer, deadline_ms, last=True)
+        assert json.loads(passed)["choices"][0]["message"]["content"] == text.replace(EMAIL, "<EMAIL_ADDRESS_1>")

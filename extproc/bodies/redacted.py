@@ -15,12 +15,14 @@ from typing import Any
 
 import msgspec
 
+from extproc.bodies.event_template import Echo, EventTemplate
 from extproc.bodies.redaction import Redaction
 from extproc.bodies.response import EventStreamBody, PlainBody, ResponseBody
 from extproc.errors import Blocked, RedactionFailed
 from extproc.framing.sse import SseEvent
 from extproc.model import Usage
 from extproc.providers.api import Api
+from extproc.providers.texts import TEXT, Spec
 
 _LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
 _DATA = re.compile(rb"data(?::|\r|\n|\Z)")
@@ -33,6 +35,11 @@ def body(
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if headers.get(b"content-encoding", b"identity") != b"identity":
         return WithheldBody()
+    if redaction.refuses_streams and kind == b"text/event-stream":
+        return WithheldBody()
+    if redaction.inspects_answers and kind != b"text/event-stream":
+        json = kind == b"application/json"
+        return InspectedPlainBody(api, redaction, limit, json=json) if json or failed else WithheldBody()
     if failed and kind != b"text/event-stream":
         return RedactedErrorBody(api, redaction, limit, json=kind == b"application/json")
     if kind == b"text/event-stream":
@@ -76,6 +83,37 @@ class RedactedErrorBody(RedactedPlainBody):
         return super()._rewritten(body) if self._json and body else self._redaction.plain_text(body)
 
 
+class InspectedPlainBody(RedactedPlainBody):
+    """A document that others are asked about, too: whoever drives it awaits `inspected` when it is over."""
+
+    def __init__(self, api: Api, redaction: Redaction, limit: int, *, json: bool) -> None:
+        super().__init__(api, redaction, limit)
+        self._json = json
+        self._masked: Any = None
+
+    async def inspected(self, passed: bytes) -> bytes:
+        """What goes on, given what `flush` gave. Raises `Blocked` and `RedactionFailed`."""
+        if self._masked is None:
+            return passed
+        answer = await self._redaction.inspected(self._masked, self._spec)
+        return msgspec.json.encode(answer) if self._json else str(answer).encode()
+
+    def _rewritten(self, body: bytes) -> bytes:
+        """Nothing goes on before everybody was asked."""
+        try:
+            self._json = self._json and bool(body)
+            self._masked = self._redaction.masked(
+                msgspec.json.decode(body) if self._json else body.decode(), self._spec
+            )
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise RedactionFailed("not_json") from None
+        return b""
+
+    @property
+    def _spec(self) -> Spec:
+        return self._api.RESPONSE_TEXTS if self._json else TEXT
+
+
 class WithheldBody:
     """A body that cannot be looked into, of an exchange whose answers must be. Nothing of it passes."""
 
@@ -110,8 +148,14 @@ class RedactedStreamBody(EventStreamBody):
         self._texts = redaction.stream()
         self._streamed = api.streamed(self._texts)
         self._ended = False
+        self._template: EventTemplate | None = None
+        self._lessons = _MOST_LESSONS
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._template is not None and not self._framer.pending and self._is_one_event(chunk):
+            like = self._like_before(self._template, chunk)
+            if like is not None:
+                return like
         return self._pass_on(self._framer.feed(chunk))
 
     def flush(self) -> bytes:
@@ -123,12 +167,19 @@ class RedactedStreamBody(EventStreamBody):
         passed = []
         try:
             for event in events:
-                if self._read(event):
+                if self._takes(event):
                     passed.append(self._rewritten(event))  # noqa: PERF401 - what came before an error is needed
         except (Blocked, RedactionFailed) as error:
             error.passed = b"".join(passed)
             raise
         return b"".join(passed)
+
+    def _takes(self, event: SseEvent) -> bool:
+        """Take in one event, parsed only where it may matter; whether the client may see it."""
+        if self._begun and not any(marked(event.raw) for marked in self._marks):
+            self._keep(event.raw)
+            return True
+        return self._read(event)
 
     def _rewritten(self, event: SseEvent) -> bytes:
         if self._redaction.failed:
@@ -140,7 +191,18 @@ class RedactedStreamBody(EventStreamBody):
                 return self._remaining() + event.raw
             return self._texts.guarded(lambda: self._rewrite(event))
         except RedactionFailed as failure:
-            passed = self._redaction.passed_unsearched(failure, event.raw)
+            return self._after(failure, event.raw)
+
+    def _after(self, error: Exception, raw: bytes) -> bytes:
+        """What passes of an event after an error: itself where the policies say so. Raises what the caller knows."""
+
+        def again() -> bytes:
+            raise error
+
+        try:
+            return self._texts.guarded(again)
+        except RedactionFailed as failure:
+            passed = self._redaction.passed_unsearched(failure, raw)
             return self._remaining() + passed
 
     def _rewrite(self, event: SseEvent) -> bytes:
@@ -148,8 +210,34 @@ class RedactedStreamBody(EventStreamBody):
         events = self._streamed.rewrite(told)
         if events == [told]:
             return event.raw
+        if self._lessons and len(events) == 1:
+            self._learn(event.raw, told)
         *before, last = events
         return b"".join([*(_event(each) for each in before), _with_data(event.raw, last)])
+
+    @staticmethod
+    def _is_one_event(chunk: bytes) -> bool:
+        return chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk
+
+    def _like_before(self, template: EventTemplate, raw: bytes) -> bytes | None:
+        """An event that differs from the last ones in its delta only, rewritten; `None` for any other."""
+        delta = None if self._redaction.failed else template.delta(raw)
+        if delta is None or any(marked(raw) for marked in self._marks):
+            return None
+        self._keep(raw)
+        try:
+            return template.event(self._texts.feed(template.channel, delta))
+        except Exception as error:  # noqa: BLE001 - told as every other failure is
+            return self._after(error, raw)
+
+    def _learn(self, raw: bytes, told: Any) -> None:
+        """Keep the bytes around the only delta of an event, where rewriting changes nothing else in it."""
+        self._lessons -= 1
+        echo, found = Echo(self._texts), self._redaction.found.copy()
+        if self._api.streamed(echo).rewrite(told) == [told] and len(echo.fed) == 1:
+            [(channel, delta, json)] = echo.fed
+            self._template = None if json else EventTemplate.of(raw, channel, delta)
+        self._redaction.found = found
 
     def _remaining(self) -> bytes:
         """What is still held, once, when nothing more can come."""
@@ -166,6 +254,8 @@ class RedactedStreamBody(EventStreamBody):
         return b":\n\n" if raw.strip() else raw
 
 
+#: So often a stream may show how its events look: each time costs as much as an event.
+_MOST_LESSONS = 8
 #: A keep-alive is shorter.
 _LONGEST_COMMENT = 4096
 

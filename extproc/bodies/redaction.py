@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from extproc.errors import Blocked, RedactionFailed, TextTooLong, UnknownShape
+from extproc.bodies.inspection import Collected, Inspection, Replaced, Restored
+from extproc.errors import Blocked, InspectionFailed, RedactionFailed, TextTooLong, UnknownShape
 from extproc.providers.api import Api, Document
-from extproc.providers.texts import Channel, walk, walk_document
+from extproc.providers.texts import Channel, Rewrite, Spec, walk, walk_document
 from extproc.redaction import (
     Action,
     Direction,
@@ -38,7 +39,8 @@ MAX_CHANNELS = 1_000
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A policy ready for use: see `redaction.Policy`. `media` says what becomes of images, sounds and files."""
+    """A policy ready for use: see `redaction.Policy`. `media` says what becomes of images, sounds and files,
+    `inspection` who else is asked about texts."""
 
     name: str
     request: Redactor
@@ -46,20 +48,35 @@ class Compiled(msgspec.Struct, frozen=True):
     restore: bool = False
     media: Action = Action.BLOCK
     on_failure: OnFailure = OnFailure.REFUSE
+    inspection: Inspection | None = None
 
     @property
     def dry_run(self) -> bool:
         return self.request.dry_run
 
+    def searches(self, direction: Direction) -> bool:
+        """Whether texts of this direction are looked into."""
+        redactor = self.request if direction is Direction.REQUEST else self.response
+        return not redactor.idle or self.inspects(direction)
+
+    def inspects(self, direction: Direction) -> bool:
+        """Whether somebody else is asked about texts of this direction."""
+        return self.inspection is not None and self.inspection.acting(direction) is not None
+
 
 class Redaction:
-    """What an exchange does about texts. `policies` is not empty; `hash_key` is the deployment's secret for hashes."""
+    """What an exchange does about texts. `policies` is not empty; `hash_key` is the deployment's secret for hashes.
+
+    `checkpoint` is called now and then while a long text is searched; it may raise `RedactionFailed`.
+    """
 
     def __init__(self, policies: Sequence[Compiled], hash_key: bytes) -> None:
         self._policies = policies
         self._vault = Placeholders(hash_key)
         self.found: Counter[tuple[str, str, str]] = Counter()
         self.failed = ""
+        self.uninspected = ""
+        self.checkpoint: Callable[[], None] = _go_on
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +90,26 @@ class Redaction:
     @property
     def reads_answers(self) -> bool:
         """Whether answers are looked into: to redact them, or to put back what the request had masked."""
-        return self._restores or any(not policy.response.idle for policy in self._policies)
+        return self._restores or any(policy.searches(Direction.RESPONSE) for policy in self._policies)
+
+    @property
+    def inspects_answers(self) -> bool:
+        """Whether somebody else must be asked about an answer, which can be done when it is whole."""
+        return any(policy.inspects(Direction.RESPONSE) for policy in self._policies)
+
+    @property
+    def refuses_streams(self) -> bool:
+        """Whether an answer may not come as a stream, for who must be asked about it cannot be asked in time."""
+        return any(
+            policy.inspects(Direction.RESPONSE)
+            and not (policy.dry_run or (policy.inspection and policy.inspection.streams_pass))
+            for policy in self._policies
+        )
+
+    @property
+    def unsearched(self) -> str:
+        """Why something passed that not everybody has looked into."""
+        return self.failed or self.uninspected
 
     def request(self, api: Api, document: Document) -> None:
         """Rewrite the texts of a request in place. Raises `Blocked` and `RedactionFailed`; then nothing is changed."""
@@ -88,6 +124,64 @@ class Redaction:
             answer = msgspec.json.decode(body)
             rewritten = walk(answer, api.RESPONSE_TEXTS, Texts(self, Direction.RESPONSE))
             return body if rewritten == answer else msgspec.json.encode(rewritten)
+
+    def masked(self, answer: Any, spec: Spec) -> Any:
+        """A decoded answer without what the engine finds; nothing is put back yet. See `inspected`."""
+        with self._failures():
+            return walk(answer, spec, Texts(self, Direction.RESPONSE, restores=False))
+
+    async def inspected(self, answer: Any, spec: Spec) -> Any:
+        """What others find in a masked answer is masked too, and then the client's values are put back."""
+        with self._failures():
+            answer = await self._inspected(Direction.RESPONSE, answer, lambda told, by: walk(told, spec, by))
+            return walk(answer, spec, Restored(self._vault)) if self._restores else answer
+
+    async def inspect_request(self, api: Api, document: Document) -> None:
+        """What others find in a redacted request is redacted too, in place. Raises `Blocked` and `RedactionFailed`."""
+
+        def work(told: Document, by: Rewrite) -> Document:
+            changed = dict(told)
+            walk_document(changed, api.REQUEST_TEXTS, by)
+            return changed
+
+        with self._failures(Direction.REQUEST):
+            redacted: Document = await self._inspected(Direction.REQUEST, document, work)
+        document.update(redacted)
+
+    async def _inspected(self, direction: Direction, told: T, work: Callable[[T, Rewrite], T]) -> T:
+        """A payload after everybody was asked about its texts; `work` takes a `Rewrite` through them."""
+        for policy in self._policies:
+            outside = policy.inspection.acting(direction) if policy.inspection else None
+            if policy.inspection is None or outside is None:
+                continue
+            texts = Collected()
+            work(told, texts)
+            try:
+                found = await policy.inspection.inspector.inspect(texts.texts)
+            except InspectionFailed as failure:
+                if policy.on_failure is OnFailure.REFUSE and not policy.dry_run:
+                    raise
+                self.uninspected = failure.reason
+                continue
+            replaced = Replaced(outside, dict(zip(texts.texts, found, strict=True)), self._vault)
+            told = work(told, replaced)
+            self._count(direction, replaced.findings)
+        return told
+
+    def text(self, text: str) -> str:
+        """One text, as those of a request. Raises `Blocked` and `RedactionFailed`."""
+        with self._failures(Direction.REQUEST):
+            return Texts(self, Direction.REQUEST).text(text)
+
+    async def inspected_text(self, text: str) -> str:
+        """The same text after others were asked about it."""
+        with self._failures(Direction.REQUEST):
+            return await self._inspected(Direction.REQUEST, text, lambda told, by: by.text(told))
+
+    def masked_values(self) -> Iterator[tuple[str, str, str]]:
+        """The entity, the value and the placeholder of everything that is masked."""
+        for entity, value, placeholder, _ in self._vault.data()["values"]:
+            yield entity, value, placeholder
 
     def plain_text(self, body: bytes) -> bytes:
         """The same for an answer that is no JSON, as some errors are."""
@@ -109,6 +203,8 @@ class Redaction:
     def _failures(self, direction: Direction = Direction.RESPONSE) -> Iterator[None]:
         try:
             yield
+        except RedactionFailed:
+            raise
         except Blocked as blocked:
             self.found[direction.value, blocked.entity, Action.BLOCK.value] += 1
             raise
@@ -137,19 +233,25 @@ class Redaction:
             self.found[direction.value, entity, action.value] += count
 
 
+def _go_on() -> None:
+    """Nobody waits."""
+
+
 class Texts:
     """`Rewrite` for whole texts of one direction."""
 
-    def __init__(self, redaction: Redaction, direction: Direction) -> None:
+    def __init__(self, redaction: Redaction, direction: Direction, *, restores: bool = True) -> None:
         self._redaction = redaction
         self._direction = direction
         self._redactors = redaction._redactors(direction)
-        self._restores = direction is Direction.RESPONSE and redaction._restores
+        self._restores = restores and direction is Direction.RESPONSE and redaction._restores
 
     def text(self, text: str) -> str:
         guarded = False
         for redactor in self._redactors:
-            text, findings = redactor.redact(text, self._redaction._vault, guarded=guarded)
+            text, findings = redactor.redact(
+                text, self._redaction._vault, guarded=guarded, checkpoint=self._redaction.checkpoint
+            )
             guarded = guarded or redactor.guards
             self._redaction._count(self._direction, findings)
         return Restorer(self._redaction._vault).restore(text) if self._restores else text
@@ -157,15 +259,16 @@ class Texts:
     def json_text(self, text: str) -> str:
         guarded = False
         for redactor in self._redactors:
-            text, findings = redactor.redact_json_text(text, self._redaction._vault, guarded=guarded)
+            text, findings = redactor.redact_json_text(
+                text, self._redaction._vault, guarded=guarded, checkpoint=self._redaction.checkpoint
+            )
             guarded = guarded or redactor.guards
             self._redaction._count(self._direction, findings)
         return Restorer(self._redaction._vault, escaped=True).restore(text) if self._restores else text
 
     def media(self, what: str) -> None:
         for policy in self._redaction._policies:
-            redactor = policy.request if self._direction is Direction.REQUEST else policy.response
-            if redactor.idle or policy.media is Action.ALLOW:
+            if not policy.searches(self._direction) or policy.media is Action.ALLOW:
                 continue
             if policy.media is Action.BLOCK and not policy.dry_run:
                 raise Blocked(what.upper())

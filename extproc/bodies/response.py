@@ -13,6 +13,7 @@ and kept (bounded) in case the stream is cut and the answer must be estimated fr
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 from extproc.framing.sse import SseEvent, SseFramer
@@ -50,6 +51,16 @@ class ResponseBody(Protocol):
     def seen_tokens(self) -> int:
         """Output tokens seen so far, counted with a tokenizer: for a response without usage."""
         ...
+
+
+def body(api: Api, headers: Mapping[bytes, bytes], limit: int, *, hide_usage: bool) -> ResponseBody:
+    """The body of a response with these headers; of a document up to `limit` bytes are read."""
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        return OpaqueBody()
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind == b"text/event-stream":
+        return EventStreamBody(api, hide_usage=hide_usage)
+    return PlainBody(api, limit) if kind == b"application/json" else OpaqueBody()
 
 
 def take(body: ResponseBody, chunk: bytes, *, last: bool) -> bytes | None:

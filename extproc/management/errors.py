@@ -112,6 +112,7 @@ _MISSING = {
     "user": ("not_found_error", "user_id", "User {} not found"),
     "end_user": ("not_found", "user_id", "End User Id={} does not exist in db"),
     "tag": ("not_found_error", "name", "Tag {} not found"),
+    "guardrail": ("not_found_error", "guardrail_name", "Guardrail not found: {}"),
     "model": ("not_found_error", "id", "Model with id={} not found among those that are stored"),
 }
 
@@ -123,7 +124,7 @@ def already_exists(error: AlreadyExists) -> Refusal:
 
 
 def not_found(what: str, name: str) -> Refused:
-    """A `team`, `user`, `end_user` or `tag` that does not exist."""
+    """A `team`, `user`, `end_user`, `tag`, `guardrail` or `model` that does not exist."""
     kind, param, sentence = _MISSING[what]
     return Refused(Refusal(404, kind, sentence.format(name), param, f"{what}_not_found"))
 

@@ -12,6 +12,7 @@ import msgspec
 from fastapi import Depends, Request
 
 from extproc.encryption import Keyring
+from extproc.guardrails import Guardrails
 from extproc.holds import Scope
 from extproc.model import Deployment, UnixMs
 from extproc.policy.failures import Failures
@@ -40,6 +41,11 @@ def no_keyring() -> Keyring | None:
     return None
 
 
+def no_guardrails() -> Guardrails | None:
+    """Where none is configured, none can be tried."""
+    return None
+
+
 async def nothing_to_reload() -> None:
     """Where nobody is served, nothing has to follow."""
 
@@ -53,6 +59,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     the limits have changed; that may raise `StoreUnavailable`. `failures` remembers who could not prove who they are.
     `previous_digests` are those of master keys that are on their way out. `keyring` gives what seals stored secrets (it
     may raise `SecretUnavailable`), `deployments` those that are served now; `reload_models` reads stored ones again.
+    `guardrails` are those that hold now.
     """
 
     keys: KeyAdmin
@@ -72,6 +79,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     keyring: Callable[[], Keyring | None] = no_keyring
     deployments: Callable[[], tuple[Deployment, ...]] | None = None
     reload_models: Callable[[], Awaitable[None]] = nothing_to_reload
+    guardrails: Callable[[], Guardrails | None] = no_guardrails
     explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)
     new_key: Callable[[], str] = generate_key
     new_id: Callable[[], str] = generate_id

@@ -94,6 +94,13 @@ PROVIDER_CREDENTIAL_MISSING = Refusal(
     None,
     "provider_credential_missing",
 )
+PAYLOAD_KEY_MISSING = Refusal(
+    503,
+    "service_unavailable",
+    "The key that opens the encrypted texts of this request is not available.",
+    None,
+    "payload_key_missing",
+)
 PROVIDER_CREDENTIAL_REFUSED = Refusal(
     502,
     "provider_authentication_error",
@@ -249,6 +256,12 @@ def not_redacted(reason: str) -> Refusal:
         return Refusal(400, "invalid_request_error", message, None, f"redaction_{reason}")
     message = "The guardrail that holds for this request is not available."
     return Refusal(500, "internal_server_error", message, None, f"redaction_{reason}")
+
+
+def stream_not_inspected(guardrails: str) -> Refusal:
+    """A stream where a guardrail must see the answer whole."""
+    message = f"Guardrail {guardrails} can only check whole answers: ask without 'stream'."
+    return Refusal(400, "invalid_request_error", message, "stream", "stream_not_inspected")
 
 
 def answer_not_redacted(reason: str) -> Refusal:

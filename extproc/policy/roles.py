@@ -66,6 +66,7 @@ _TABLE: dict[Who, str] = {
         GET /key/info  POST /key/health  GET /user/info  GET /v2/user/info  GET /health  GET /extproc/explain
         GET /v1/models  GET /models  GET /v1/models/{model:path}  GET /models/{model:path}
         GET /model/info  GET /v1/model/info  GET /v2/model/info
+        POST /guardrails/apply_guardrail  GET /guardrails/list
         GET /spend/logs  GET /spend/logs/v2  GET /spend/logs/ui  POST /spend/calculate
     """,
     Who.OWNERS: """

@@ -43,7 +43,8 @@ class Policy:
     again. `custom` are recognizers from the configuration (`custom.py`); one whose entity is known already is searched
     for besides. `context` adds words to an entity's own. `threshold` is the score that a match must have, `thresholds`
     the same for single entities. `longest_text` is in characters; a longer text is an error, never a pass.
-    `on_failure` is for the caller to heed.
+    `on_failure` is for the caller to heed. `guards` for who masks more than the engine finds (`outside.py`):
+    placeholders that the client wrote itself are masked even where the engine has nothing else to mask.
     """
 
     request: Mapping[str, Action] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Policy:
     threshold: float = DEFAULT_THRESHOLD
     thresholds: Mapping[str, float] = field(default_factory=dict)
     on_failure: OnFailure = OnFailure.REFUSE
+    guards: bool = False
     longest_text: int = MAX_TEXT_CHARS
 
     def compile(self, direction: Direction, validators: Mapping[str, Valid] | None = None) -> Redactor:
@@ -68,7 +70,7 @@ class Policy:
         ordered = sorted(actions.items(), key=lambda pair: catalog.rank(pair[0]))
         rules = [rule for entity, action in ordered for rule in self._rules(entity, action, known)]
         restorable = direction is Direction.REQUEST and self.restore
-        if restorable and not self.dry_run and any(rule.action is Action.MASK for rule in rules):
+        if restorable and not self.dry_run and (self.guards or any(rule.action is Action.MASK for rule in rules)):
             rules.append(Rule(catalog.PLACEHOLDER, Action.MASK, 0.0))
         return Redactor(rules, dry_run=self.dry_run, restorable=restorable, longest_text=self.longest_text)
 

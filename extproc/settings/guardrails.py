@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from extproc.guardrails import Configured, Selectors
+from extproc.guardrails import Configured, Consulted, Selectors
 from extproc.redaction import (
     ENTITIES,
     Action,
@@ -33,7 +33,9 @@ _ALL = "ALL"
 #: What is looked for where nothing is named. A national number is to anybody else just a number of nine digits.
 _EVERYWHERE = tuple(entity for entity in ENTITIES if entity not in {row.recognizer.entity for row in NATIONAL_IDS})
 #: Each needs a model for names and places.
-_NEED_MODELS = frozenset({"PERSON", "LOCATION", "NRP", "ORGANIZATION"})
+_NEED_MODELS = ("PERSON", "LOCATION", "NRP", "ORGANIZATION")
+#: What the model in this process finds of them.
+_NER_FINDS = _NEED_MODELS[:2]
 
 
 def of(blocks: list[GuardrailBlock]) -> tuple[Configured, ...]:
@@ -75,13 +77,18 @@ def _entity_mistakes(told: GuardrailParameters, inside: Place, found: Document) 
 
 
 def _by_model(entity: str, told: GuardrailParameters) -> bool:
-    """Whether an analyzer of the operator's may find it."""
-    return entity in _NEED_MODELS and told.presidio_analyzer_api_base is not None
+    """Whether an analyzer of the operator's may find it, or the model in this process."""
+    return entity in _found_by_others(told)
+
+
+def _found_by_others(told: GuardrailParameters) -> tuple[str, ...]:
+    return _NEED_MODELS if told.presidio_analyzer_api_base is not None else _NER_FINDS if told.ner else ()
 
 
 def _configured(block: GuardrailBlock) -> Configured:
     told = block.litellm_params
     request, response = _actions(told)
+    consulted = _consulted(told)
     own: dict[str, Any] = {} if told.threshold is None else {"threshold": float(told.threshold)}
     if told.longest_text is not None:
         own["longest_text"] = told.longest_text
@@ -94,6 +101,7 @@ def _configured(block: GuardrailBlock) -> Configured:
         context={entity: tuple(words) for entity, words in told.context.items()},
         thresholds=_thresholds(told),
         on_failure=OnFailure(told.on_failure),
+        guards=consulted is not None and Action.MASK in consulted.request.values(),
         **own,
     )
     return Configured(
@@ -104,24 +112,40 @@ def _configured(block: GuardrailBlock) -> Configured:
         selectors=Selectors(*(tuple(each) for each in (told.models, told.teams, told.keys, told.paths))),
         analyzer=told.presidio_analyzer_api_base or "",
         language=told.presidio_language or "en",
+        consulted=consulted,
     )
 
 
+def _consulted(told: GuardrailParameters) -> Consulted | None:
+    """Who is configured and has nothing to find is not asked."""
+    request, response = (
+        {name: Action(each[name]) for name in _found_by_others(told) if name in each} for each in _told_actions(told)
+    )
+    if not request and not response:
+        return None
+    return Consulted(request, response, told.inspection_deadline_ms, told.streams == "structured_only")
+
+
 def _actions(told: GuardrailParameters) -> tuple[Mapping[str, Action], Mapping[str, Action]]:
+    """What our own engine does in requests and in answers."""
+    others = _found_by_others(told)
+    request, response = (
+        {name: Action(action) for name, action in each.items() if name not in others} for each in _told_actions(told)
+    )
+    return request, response
+
+
+def _told_actions(told: GuardrailParameters) -> list[dict[str, str]]:
     """The actions for requests and for answers. Without any, what is found everywhere is masked."""
     usual = told.pii_entities_config
     if usual is None and told.request is None and told.response is None:
-        usual = dict.fromkeys(_EVERYWHERE, "MASK")
+        usual = dict.fromkeys([*_EVERYWHERE, *_found_by_others(told)], "MASK")
     searched = _directions(told)
     both = [
-        _lower(own if own is not None else (usual or {}) if direction in searched else {})
+        own if own is not None else (usual or {}) if direction in searched else {}
         for direction, own in ((Direction.REQUEST, told.request), (Direction.RESPONSE, told.response))
     ]
-    return both[0], both[1]
-
-
-def _lower(actions: Mapping[str, str]) -> dict[str, Action]:
-    return {entity: Action(action.lower()) for entity, action in actions.items() if entity not in _NEED_MODELS}
+    return [{entity: action.lower() for entity, action in each.items()} for each in both]
 
 
 def _directions(told: GuardrailParameters) -> set[Direction]:

@@ -17,7 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from extproc.errors import ConfigError, SecretUnavailable
+from extproc.guardrails import Selectors
 from extproc.model import Deployment
+from extproc.payload_keys import PayloadKey
 from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
 from extproc.settings import document, guardrails, limits, managers, user_headers
@@ -121,6 +123,8 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
             text = getattr(getattr(file, section), name)
             told[name] = rows.secret(None if text is None else str(text), (section, name))
     with mistakes:
+        told["payload_encryption"] = tuple(_payload_keys(rows, file))
+    with mistakes:
         told["managers"] = managers.of(file, rows)
     told["secret_places"] = rows.places
     for line in (*limits.mistakes(file, found), *user_headers.mistakes(file, found)):
@@ -163,6 +167,12 @@ def _sizes(file: Configuration) -> dict[str, Any]:
         **{name: getattr(own, name) for name in fields_of(type(own)) if name.endswith("_ms")},
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _payload_keys(rows: Rows, file: Configuration) -> Iterator[PayloadKey]:
+    for index, row in enumerate(file.extproc_settings.payload_encryption or ()):
+        key = rows.required_secret(row.key, ("extproc_settings", "payload_encryption", index, "key"))
+        yield PayloadKey(key, Selectors(*map(tuple, (row.models, row.teams, row.keys, row.paths))))
 
 
 def _deployments(rows: Rows, file: Configuration, mistakes: _Mistakes, unsupported: list[str]) -> Iterator[Deployment]:

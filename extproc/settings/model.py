@@ -6,6 +6,7 @@ import msgspec
 
 from extproc.guardrails import Configured
 from extproc.model import Allowance, Deployment, SecretRef, Upstream
+from extproc.payload_keys import PayloadKey
 from extproc.policy.origins import Origins
 from extproc.secret_managers import Managers
 
@@ -71,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     counter_deadline_ms: int = 250
     counter_lease_ms: int = 30_000
     guardrails: tuple[Configured, ...] = ()
+    payload_encryption: tuple[PayloadKey, ...] = ()
     redaction_deadline_ms: int = 2_000
     managers: Managers = Managers()
     secret_places: dict[str, str] = {}
@@ -81,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Every secret that the configuration refers to, in order of appearance."""
         values = [getattr(self, name) for name in self.__struct_fields__]
         several = [each for value in values if isinstance(value, tuple) for each in value]
-        owned = [each.credential for each in self.deployments]
+        owned = [each.credential for each in self.deployments] + [each.key for each in self.payload_encryption]
         return tuple(dict.fromkeys(each for each in (*values, *several, *owned) if isinstance(each, SecretRef)))
 
     @property

@@ -191,6 +191,16 @@ class RouterSettings(Checked):
     redis_password: Secret | None = None
 
 
+class PayloadEncryption(Checked):
+    """A row of `payload_encryption`: a Fernet key that clients share with the gateway, and which clients."""
+
+    key: Secret
+    keys: list[Text] = []
+    teams: list[Text] = []
+    models: list[Text] = []
+    paths: list[Text] = []
+
+
 class ExtprocSettings(Checked):
     """`extproc_settings`: what LiteLLM has no name for. Milliseconds.
 
@@ -206,6 +216,7 @@ class ExtprocSettings(Checked):
     dry_run: list[Text] | None = None
     database_listen_url: Secret | None = None
     audit_key: Secret | None = None
+    payload_encryption: list[PayloadEncryption] | None = None
     secret_refresh_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None

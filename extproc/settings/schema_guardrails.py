@@ -46,6 +46,9 @@ class GuardrailParameters(Checked):
     threshold: Score | None = None
     media: Literal["block", "allow", "log"] = "block"
     on_failure: Literal["refuse", "allow"] = "refuse"
+    ner: bool = False
+    inspection_deadline_ms: Annotated[int, Field(ge=50, le=60_000)] = 1_000
+    streams: Literal["refuse", "structured_only"] = "refuse"
     longest_text: Annotated[int, Field(ge=1_000, le=16 * 1024 * 1024)] | None = None
     custom: list[Custom] = []
     context: dict[Text, Texts] = {}

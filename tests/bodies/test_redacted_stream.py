@@ -14,7 +14,7 @@ from extproc.bodies.redacted import RedactedStreamBody
 from extproc.bodies.redaction import Compiled, Redaction
 from extproc.errors import Blocked, RedactionFailed
 from extproc.providers import openai_chat, openai_completions
-from extproc.redaction import Action, Direction, OnFailure, Policy
+from extproc.redaction import Action, Direction, OnFailure, Policy, placeholders
 
 ENTITIES = ("EMAIL_ADDRESS", "CREDIT_CARD", "IP_ADDRESS")
 SECRET = ["ann@company.com", "4111 1111 1111 1111", "10.11.12.13", "<EMAIL_ADDRESS_1>", "<email_address_1>", "<", "a@"]
@@ -174,6 +174,45 @@ def test_a_stream_that_nobody_ends_gives_what_it_holds_in_a_chunk_of_our_own():
     assert last == {"id": "c", "model": "m", "choices": [
         {"index": 0, "finish_reason": None, "delta": {"content": "<EMAIL_ADDRESS_1>"}},
     ]}  # fmt: skip
+
+
+def test_events_like_the_one_before_are_rewritten_as_if_they_were_parsed():
+    texts = ["hello ", "mail ann@", "company.com ", "and\\n", "10.11.", "12.13 ", 'say "x" ', "end "]
+    parsed, liked = (
+        RedactedStreamBody(openai_chat, redaction(masks=True, restores=True), hide_usage=False) for _ in range(2)
+    )
+    parsed._lessons = 0
+
+    passed = [liked.feed(chunk(content=text)) for text in texts]
+    expected = [parsed.feed(chunk(content=text)) for text in texts]
+
+    assert [json.loads(each[6:]) for each in passed] == [json.loads(each[6:]) for each in expected]
+    assert liked._template is not None
+    assert liked.seen_tokens() == parsed.seen_tokens()
+
+
+@pytest.mark.parametrize("like", [False, True])
+def test_what_is_blocked_is_blocked_in_an_event_like_the_one_before_too(like):
+    policy = Policy(response={"EMAIL_ADDRESS": Action.BLOCK})
+    made = Redaction([Compiled("pii", policy.compile(Direction.REQUEST), policy.compile(Direction.RESPONSE))], b"")
+    body = RedactedStreamBody(openai_chat, made, hide_usage=False)
+    body._lessons = int(like)
+    body.feed(chunk(content="hello "))
+
+    with pytest.raises(Blocked, match="EMAIL_ADDRESS"):
+        body.feed(chunk(content="ann@company.com "))
+
+    assert made.found == {("response", "EMAIL_ADDRESS", "block"): 1}
+
+
+def test_a_failure_in_an_event_like_the_one_before_passes_where_the_policy_says_so(monkeypatch):
+    monkeypatch.setattr(placeholders, "MAX_VALUES", 1)
+    made = redaction(masks=True, restores=False, on_failure=OnFailure.ALLOW)
+    body = RedactedStreamBody(openai_chat, made, hide_usage=False)
+    body.feed(chunk(content="hello "))
+
+    assert body.feed(chunk(content="bob@company.com ")) == chunk(content="bob@company.com ")
+    assert made.failed == "too_many_values"
 
 
 def test_the_texts_of_a_completion_are_a_channel_too():
