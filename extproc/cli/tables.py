@@ -42,7 +42,7 @@ def _print(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     for line in lines:
         # As text: a name in square brackets is not markup.
         table.add_row(*(Text(cell, overflow="fold") for cell in line))
-    Console(highlight=False, soft_wrap=not terminal).print(table, width=None if terminal else _WIDE)
+    Console(highlight=False, width=None if terminal else _WIDE).print(table)
 
 
 def _cell(name: str, value: Any) -> str:
