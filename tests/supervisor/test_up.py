@@ -13,7 +13,9 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
+import anthropic
 import httpx
 import httpx2
 import pytest
@@ -90,6 +92,19 @@ async def test_what_to_try_works_as_it_is_pasted(up):
     row = json.loads(spent)[0]
     assert (row["model"], row["custom_llm_provider"], row["status"]) == ("gpt-4o-mini", "simulated", "success")
     assert row["spend"] > 0
+
+
+async def test_anthropics_client_is_answered_too_and_the_answer_is_booked(up, key):
+    http = httpx2.AsyncClient(timeout=30)
+    async with anthropic.AsyncAnthropic(base_url=up.http, api_key=key, http_client=http, max_retries=0) as sdk:
+        asked: Any = {"model": "claude-sonnet-5-5", "max_tokens": 20, "messages": HELLO["messages"]}
+        async with sdk.messages.stream(**asked) as stream:
+            answer = await stream.get_final_message()
+    async with httpx.AsyncClient(base_url=up.http, headers=bearer(key), timeout=30) as client:
+        (row,) = (await client.get("/spend/logs", params={"request_id": answer.id})).json()
+
+    assert answer.content[0].text.startswith("This is a simulated answer")
+    assert row["spend_nanos"] == answer.usage.input_tokens * 2_000 + answer.usage.output_tokens * 10_000
 
 
 @pytest.mark.parametrize("protocol", ["HTTP/1.1", "HTTP/2"])
