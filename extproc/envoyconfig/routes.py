@@ -52,7 +52,7 @@ MANAGEMENT_PATHS = (
 MANAGEMENT_FOLDERS = (
     *("/key/", "/user/", "/team/", "/organization/", "/customer/", "/end_user/", "/budget/", "/tag/", "/spend/"),
     *("/global/", "/model/", "/model_group/", "/v1/model/", "/v2/", "/models/", "/v1/models/", "/health/", "/audit/"),
-    *("/docs/", "/redoc/", "/extproc/"),
+    *("/docs/", "/redoc/", "/extproc/", "/guardrails/"),
 )
 
 #: What SDKs add to paths (Azure's client; Anthropic's for what is beta), and no provider behind us needs: removed.
