@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from extproc.bodies.inspection import Inspector
-from extproc.errors import ConfigError
+from extproc.errors import ConfigError, SecretUnavailable
 from extproc.guardrails import Configured
 from extproc.inspection.model import ModelInspector
 from extproc.inspection.presidio import PresidioInspector
+from extproc.secrets import SecretResolver, parse_reference
 
 
 class Inspectors:
@@ -23,10 +24,9 @@ class Inspectors:
         seconds = consulted.deadline_ms / 1_000
         made: PresidioInspector | ModelInspector
         if configured.analyzer:
+            base = _base(configured)
             entities = dict.fromkeys([*consulted.request, *consulted.response])
-            made = PresidioInspector(
-                configured.analyzer, language=configured.language, entities=[*entities], seconds=seconds
-            )
+            made = PresidioInspector(base, language=configured.language, entities=[*entities], seconds=seconds)
         else:
             made = _model(configured.name, seconds)
         self._made.append(made)
@@ -35,6 +35,19 @@ class Inspectors:
     async def close(self) -> None:
         for made in self._made:
             await made.close()
+
+
+def _base(configured: Configured) -> str:
+    """The analyzer's address, which may be a reference, as in LiteLLM. Raises `ConfigError`."""
+    try:
+        base = SecretResolver().resolve(parse_reference(configured.analyzer)).get_secret_value()
+    except SecretUnavailable as error:
+        raise ConfigError(f"guardrail {configured.name}: presidio_analyzer_api_base: {error}") from None
+    if not base.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"guardrail {configured.name}: presidio_analyzer_api_base must begin with http:// or https://"
+        )
+    return base
 
 
 def _model(name: str, seconds: float) -> ModelInspector:
