@@ -32,6 +32,7 @@ from extproc.master_keys import MasterKeys
 from extproc.model import Deployment, Outcome, UnixMs
 from extproc.opening import Counting
 from extproc.payload_keys import PayloadKey, PayloadKeys
+from extproc.policy import windows
 from extproc.policy.expectation import Expectations
 from extproc.policy.outages import OnOutage
 from extproc.policy.routing import Routes
@@ -50,6 +51,7 @@ from extproc.stores.guarded import GuardedKeys
 from extproc.stores.outbox import Outbox
 from extproc.stores.recorder import Recorder
 from extproc.stores.sql import SqlStore
+from extproc.stores.sql_retention import Retention, purge_until_cancelled
 from extproc.telemetry.logs import log_exchange
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.workers import WorkersMetrics
@@ -113,6 +115,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             counting.reservations.sweep_until_cancelled(recorder),
             asyncio.to_thread(tokens.preload),
             *([leftovers.ship(outboxes, layout.workers, recorder_of)] if worker == 0 else []),
+            *_purging(settings, store, metrics),
         ):
             await stack.enter_async_context(_running(work, stop))
         failures = opening.failures(settings, metrics.authentication_failed)
@@ -232,6 +235,20 @@ def _surroundings(
 def _payload_keys(rows: Sequence[PayloadKey]) -> PayloadKeys | None:
     resolver = SecretResolver()
     return PayloadKeys(rows, lambda key: resolver.resolve(key).get_secret_value()) if rows else None
+
+
+def _purging(settings: Settings, store: SqlStore, metrics: Metrics) -> Iterator[Coroutine[Any, Any, None]]:
+    """What purges the ledger, where its rows are not kept for ever."""
+    if settings.keep_ledger_ms is not None:
+        retention = Retention(
+            keep_ms=settings.keep_ledger_ms,
+            interval_ms=settings.purge_interval_ms,
+            everybody=settings.everybody,
+            most_ms=windows.most_ms,
+            now=now,
+            report=metrics.ledger_purged,
+        )
+        yield purge_until_cancelled(store.database, retention)
 
 
 def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header | None]:

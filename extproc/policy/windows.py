@@ -24,6 +24,7 @@ _GRAMMAR = re.compile(r"([0-9]{1,10})(s|m|h|d|w|mo)", re.ASCII)
 #: LiteLLM's words for common budget windows.
 _WORDS = {"hourly": "1h", "daily": "24h", "weekly": "7d", "monthly": "30d"}
 _WEEK_DAYS = 7
+_DAY_MS = 86_400_000
 _MONTH_LIKE_DAYS = 30
 #: A longer one is a slip of the pen, and would leave the calendar.
 _LONGEST_SECONDS = 100 * 366 * 86_400
@@ -88,6 +89,15 @@ def window(duration: Duration, now: UnixMs, reset: UnixMs | None = None, zone: t
     passed = today.weekday() if days == _WEEK_DAYS else (today.date() - anchor.date()).days % days
     start = _days_after(today, -passed)
     return _unix_ms(start), _unix_ms(_days_after(start, days))
+
+
+def most_ms(text: str) -> int:
+    """What no window of this duration is longer than, in milliseconds: months have 31 days, and some days 25 hours.
+
+    Raises `ValueError` as `parse` does.
+    """
+    duration = parse(text)
+    return duration.count * _SECONDS[duration.unit] * 1_100 + _DAY_MS
 
 
 def _fixed_length(duration: Duration) -> int | None:

@@ -22,7 +22,7 @@ from extproc.model import Deployment
 from extproc.payload_keys import PayloadKey
 from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
-from extproc.settings import document, guardrails, limits, managers, user_headers
+from extproc.settings import document, guardrails, limits, managers, retention, user_headers
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
@@ -111,6 +111,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     unsupported = [_not_supported(found, place, kind) for place, kind in listed]
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
     told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file), **user_headers.of(file)}
+    told |= retention.of(file)
     unsupported += user_headers.unsupported(file, found)
     unsupported += guardrails.unsupported(file.guardrails, found)
     for section, name in _SECRET_LISTS:
@@ -127,7 +128,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     with mistakes:
         told["managers"] = managers.of(file, rows)
     told["secret_places"] = rows.places
-    for line in (*limits.mistakes(file, found), *user_headers.mistakes(file, found)):
+    for line in (*limits.mistakes(file, found), *user_headers.mistakes(file, found), *retention.mistakes(file, found)):
         with mistakes:
             raise ConfigError(line)
     for line in guardrails.mistakes(file.guardrails, found):

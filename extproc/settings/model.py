@@ -20,6 +20,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     root then takes the generated one. `encryption_key` seals what is stored, the previous ones only open it.
     `database_url` of `None` is the embedded database; `database_pool_size` of `None` leaves it to the URL;
     `database_listen_url` leads to the same database without a pooler between, `None` where `database_url` does.
+    `keep_ledger_ms` is how long rows of the ledger are kept, `None` for ever; older ones are looked for each
+    `purge_interval_ms`.
     `everybody`, `model_rates` (by model name) and `per_deployment` are the limits that do not hang on a key; `dry_run`
     names limits that refuse nobody. `counter_lease_ms` is how long a worker that is not heard of is believed to be
     alive. `managers` keep secrets elsewhere; `secret_places` says where in the file each reference stands.
@@ -36,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: SecretRef | None = None
     database_pool_size: int | None = None
     database_listen_url: SecretRef | None = None
+    keep_ledger_ms: int | None = None
+    purge_interval_ms: int = 86_400_000
     block_unpriced_models: bool = False
     require_auth_for_metrics_endpoint: bool = True
     store_audit_logs: bool = True

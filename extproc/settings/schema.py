@@ -153,6 +153,9 @@ class GeneralSettings(Unlogged):
     max_request_size_mb: Megabytes | None = None
     max_response_size_mb: Megabytes | None = None
     disable_requester_ip_address_logging: bool = False
+    maximum_spend_logs_retention_period: Text | None = None
+    maximum_spend_logs_retention_interval: Text | None = None
+    log_retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     max_parallel_requests: Whole | None = None
     global_max_parallel_requests: Whole | None = None
     apply_user_budget_to_team_keys: bool = False

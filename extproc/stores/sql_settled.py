@@ -5,7 +5,7 @@ before it (`model_per_key`, `model_per_team`: a digest, a team's id) or behind i
 why the management API makes no team whose id has a colon.
 
 A budget without a window is the `spend` of whoever has it, since that may be set by hand; who has no row there, or
-none at all (a model, everyone), has what the ledger sums up to.
+none at all (a model, everyone), has what the sums by day add up to: they outlive the rows that are purged.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from extproc.holds import ROLLING_MS, Limit, Measure, Scope, Span
 from extproc.model import UnixMs
 from extproc.stores.tables import end_users, keys, ledger, ledger_tags, memberships, tags, teams, users
+from extproc.stores.tables_spend import daily_spend, daily_tag_spend
 
 Conditions: TypeAlias = tuple[ColumnElement[bool], ...]
 Listed: TypeAlias = Select[tuple[str]]
@@ -62,8 +63,9 @@ async def settled(
         return await _last_minute(connection, limit, now, left_out)
     if limit.measure is Measure.SPEND and not limit.since and limit.until is None:
         spend = await _owners_spend(connection, limit.scope, left_out)
-        if spend is not None:
-            return ((now, spend),)
+        if spend is None:
+            spend = await _of_all_days(connection, limit.scope, left_out)
+        return ((now, spend),)
     return ((limit.since or now, await _sum(connection, limit, left_out)),)
 
 
@@ -113,12 +115,23 @@ async def _owners_spend(connection: AsyncConnection, scope: Scope, left_out: Lis
     if owner is None:
         return None
     named = (column == part for column, part in zip(owner.primary_key.columns, _parts(scope), strict=True))
-    spend: ColumnElement[Any] = owner.c.spend
-    if left_out is not None:
-        table = _table(scope)
-        booked = select(_total(table, Measure.SPEND)).where(*_named(scope, table), table.c.event_id.in_(left_out))
-        spend = spend - booked.scalar_subquery()
-    return await connection.scalar(select(spend).where(*named))
+    return await connection.scalar(select(owner.c.spend - _booked(scope, left_out)).where(*named))
+
+
+async def _of_all_days(connection: AsyncConnection, scope: Scope, left_out: Listed | None) -> int:
+    """In one statement, too."""
+    days = daily_tag_spend if scope.kind == "tag" else daily_spend
+    total = _total(days, Measure.SPEND) - _booked(scope, left_out)
+    return await connection.scalar(select(total).where(*_named(scope, days))) or 0
+
+
+def _booked(scope: Scope, left_out: Listed | None) -> ColumnElement[Any]:
+    """What the receipts that are left out add up to."""
+    if left_out is None:
+        return literal(0)
+    table = _table(scope)
+    booked = select(_total(table, Measure.SPEND)).where(*_named(scope, table), table.c.event_id.in_(left_out))
+    return booked.scalar_subquery()
 
 
 def _listed(event_ids: Collection[str], dialect: str) -> Listed:

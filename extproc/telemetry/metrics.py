@@ -21,7 +21,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from extproc.model import NANOS_PER_DOLLAR, Outcome, Receipt
+from extproc.model import NANOS_PER_DOLLAR, Outcome, Receipt, UnixMs
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _LONG_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -88,15 +88,18 @@ class Metrics:
         self._failed = _Counted(
             "extproc_authentication_failures", "Callers who could not prove who they are, by reason.", "reason"
         )
+        self._purged = _Counted("extproc_ledger_purged_rows", "Rows of the ledger that were purged for their age.")
         self._added = _Observed("extproc_added_seconds", "Time spent in this process per exchange.", _SECONDS)
         self._duration = _Observed("extproc_exchange_seconds", "Duration of an exchange.", _LONG_SECONDS)
         for collector in (
             self._requests, self._refusals, self._over, self._outage, self._tokens, self._spend, self._unpriced,
-            self._estimated, self._redactions, self._unsearched, self._failed, self._added, self._duration,
+            self._estimated, self._redactions, self._unsearched, self._failed, self._purged, self._added,
+            self._duration,
         ):  # fmt: skip
             self.registry.register(collector)
         told = "1 where the manager of secrets gave the value when it was asked last."
         self._secret_up = Gauge("extproc_secret_up", told, ("reference",), registry=self.registry)
+        self._purged_at = Gauge("extproc_ledger_purged_at_seconds", "When the ledger was purged.", registry=self.registry)
         self._store_up = Gauge("extproc_store_up", "1 where the store answers.", ("store",), registry=self.registry)
 
     def observe(self, outcome: Outcome, busy_nanoseconds: int, model_name: str) -> None:
@@ -122,6 +125,11 @@ class Metrics:
     def authentication_failed(self, reason: str) -> None:
         """Count a caller who could not prove who they are, on either way in."""
         self._failed.add(1, reason)
+
+    def ledger_purged(self, rows: int, at: UnixMs) -> None:
+        """Count a purge that is over."""
+        self._purged.add(rows)
+        self._purged_at.set(at / 1_000)
 
     def store_up(self, store: str, up: bool) -> None:
         """Set the 0/1 gauge of a store."""
