@@ -85,10 +85,12 @@ def _configured(config: Any, name: str) -> Policy:
 
     if config is None:
         raise ConfigError("--policy names a guardrail of a configuration: give --config, too")
-    found = {each.name: each.policy for each in settings.load(config).guardrails}
+    found = {each.name: each for each in settings.load(config).guardrails}
     if name not in found:
         raise ConfigError(f"{config} has no guardrail {name!r}; it has: {', '.join(found) or 'none'}")
-    return found[name]
+    if found[name].consulted is not None:
+        typer.echo("warning: names and places are not looked for here; ask /guardrails/apply_guardrail", err=True)
+    return found[name].policy
 
 
 def _vault() -> Any:

@@ -78,6 +78,15 @@ def test_a_policy_of_the_configuration_masks_and_blocks(redact):
     assert blocked.stderr == b"blocked: CREDIT_CARD is not allowed\n"
 
 
+def test_what_others_would_be_asked_for_is_said_to_be_missing(redact, tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("CREDIT_CARD: BLOCK}", "PERSON: MASK}\n      ner: true"))
+
+    ended = redact(f"Bob {EMAIL}", "--policy", "strict", "--config", "config.yaml")
+
+    assert ended.stdout == b"Bob <EMAIL_ADDRESS_1>"
+    assert b"names and places are not looked for here" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -79,7 +79,8 @@ def loaded(tmp_path: Any, parameters: str) -> Configured:
 def test_the_file_says_what_others_are_asked_for_and_what_our_engine_does(tmp_path):
     found = loaded(
         tmp_path,
-        "ner: true, mode: [pre_call, post_call], pii_entities_config: {PERSON: MASK, LOCATION: BLOCK, EMAIL_ADDRESS: MASK}, "
+        "ner: true, mode: [pre_call, post_call], "
+        "pii_entities_config: {PERSON: MASK, LOCATION: BLOCK, EMAIL_ADDRESS: MASK}, "
         "response: {PERSON: HASH}, streams: structured_only, inspection_deadline_ms: 700",
     )
 
