@@ -99,7 +99,9 @@ class Metrics:
             self.registry.register(collector)
         told = "1 where the manager of secrets gave the value when it was asked last."
         self._secret_up = Gauge("extproc_secret_up", told, ("reference",), registry=self.registry)
-        self._purged_at = Gauge("extproc_ledger_purged_at_seconds", "When the ledger was purged.", registry=self.registry)
+        self._purged_at = Gauge(
+            "extproc_ledger_purged_at_seconds", "When the ledger was purged.", registry=self.registry
+        )
         self._store_up = Gauge("extproc_store_up", "1 where the store answers.", ("store",), registry=self.registry)
 
     def observe(self, outcome: Outcome, busy_nanoseconds: int, model_name: str) -> None:
