@@ -39,6 +39,17 @@ class ErrorEnvelope(BaseModel):
     error: ErrorBody
 
 
+class DetailedError(BaseModel):
+    """One error that LiteLLM's clients know in FastAPI's envelope."""
+
+    class Detail(BaseModel):
+        """What went wrong."""
+
+        error: str
+
+    detail: Detail
+
+
 class InvalidField(BaseModel):
     """One rule that a request breaks, and where."""
 
@@ -59,8 +70,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorEnvelope, "description": "No valid key, or not the administrator's"},
     403: {"model": ErrorEnvelope, "description": "Another key's business"},
     404: {"model": ErrorEnvelope, "description": "No such key or model"},
+    408: {"model": ErrorEnvelope, "description": "The body did not arrive in time"},
+    409: {"model": ErrorEnvelope, "description": "A user of this id or address exists"},
     413: {"model": ErrorEnvelope, "description": "The body is larger than 1 MiB"},
     422: {"model": InvalidRequest, "description": "A wrong type, a missing field, or no JSON"},
+    429: {"model": ErrorEnvelope, "description": "Too many wrong keys from this address; `retry-after` says how long"},
+    500: {"model": ErrorEnvelope, "description": "A defect of the gateway's"},
     503: {"model": ErrorEnvelope, "description": "The database does not answer"},
 }
 

@@ -16,7 +16,7 @@ from extproc.holds import Scope
 from extproc.management import keeping, team_rows
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
 from extproc.management.changes import changes_of, for_new
-from extproc.management.documentation import ERRORS
+from extproc.management.documentation import ERRORS, DetailedError
 from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
 from extproc.management.fields import MAX_LIST, Id
 from extproc.management.members import Member, enrol
@@ -97,7 +97,12 @@ async def unblock(parts: Parts, wanted: NamedTeam) -> Any:
     return await _change(parts, wanted.team_id, {"blocked": False})
 
 
-@administration.post("/team/delete", response_model=team_rows.DeletedTeams, summary="Delete teams with their keys")
+@administration.post(
+    "/team/delete",
+    response_model=team_rows.DeletedTeams,
+    responses={404: {"model": DetailedError, "description": "One of the teams does not exist; none was deleted"}},
+    summary="Delete teams with their keys",
+)
 async def delete(parts: Parts, caller: Caller, wanted: DeleteTeams) -> Any:
     """All of them or, if one is unknown, none. Their keys are refused at once; what they spent stays in the ledger."""
     async with told_of_all(parts, (Scope("team", team_id) for team_id in wanted.team_ids)):
