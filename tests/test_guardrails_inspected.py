@@ -213,6 +213,16 @@ async def test_a_finding_of_another_kind_than_asked_for_is_left_alone(redaction,
     assert (await ask(redaction(), "Bob"))[0]["content"] == "Bob"
 
 
+async def test_the_model_of_this_process_is_asked_where_no_server_is(inspectors):
+    configured = Configured("names", Policy(guards=True), Action.BLOCK, consulted=Consulted(MASK, deadline_ms=20_000))
+    made = guardrails.compiled([configured], inspectors.of).find("names")
+    assert made is not None
+
+    message, refusal = await ask(made, "My name is Maria Gonzalez.")
+
+    assert (message["content"], refusal) == ("My name is <PERSON_1>.", None)
+
+
 def test_a_guardrail_that_must_ask_and_has_nobody_is_a_mistake():
     with pytest.raises(ConfigError, match="nobody is here to be asked"):
         guardrails.compiled([Configured("pii", Policy(), Action.BLOCK, consulted=Consulted(MASK))])

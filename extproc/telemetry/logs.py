@@ -18,9 +18,11 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import TracebackType
 from typing import Any, TextIO
 
 import msgspec
@@ -133,7 +135,13 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO, *, worker
     logging.root.setLevel(level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    sys.excepthook = _tell_uncaught
     return writer
+
+
+def _tell_uncaught(kind: type[BaseException], error: BaseException, places: TracebackType | None) -> None:
+    """What ends the process is told as ever, but for secrets in its text. No line is written any more by then."""
+    sys.stderr.write(scrubbed("".join(traceback.format_exception(kind, error, places))))
 
 
 def log_exchange(outcome: Outcome, busy_nanoseconds: int, *, anonymous: bool = False) -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 from contextlib import closing, contextmanager
 
@@ -62,12 +63,13 @@ OUTCOME = Outcome(
 def configured(stream, level=logging.INFO, **options):
     """Logging goes to `stream`; afterwards it is as it was."""
     root, chatty = logging.root, [logging.getLogger(name) for name in logs.CHATTY]
-    handlers, levels = root.handlers[:], [logger.level for logger in (root, *chatty)]
+    handlers, levels, hook = root.handlers[:], [logger.level for logger in (root, *chatty)], sys.excepthook
     try:
         with closing(logs.configure(stream, level, **options)) as writer:
             yield writer
     finally:
         root.handlers[:] = handlers
+        sys.excepthook = hook
         for logger, level in zip((root, *chatty), levels, strict=True):
             logger.setLevel(level)
         structlog.reset_defaults()

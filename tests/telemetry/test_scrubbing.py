@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -104,6 +106,17 @@ def by_sqlalchemy(text: str) -> None:
 
 def by_the_line_of_an_exchange(text: str) -> None:
     logs.log_exchange(msgspec.structs.replace(OUTCOME, model_group=text, path=f"/v1/{text}"), 1_000)
+
+
+def test_what_ends_the_process_is_told_without_its_secrets(secret):
+    text, hidden = secret
+    program = f"from extproc.telemetry import logs; logs.configure().close(); raise ValueError({text!r} + ' odd')"
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert ended.returncode == 1
+    assert "ValueError: " in ended.stderr
+    assert hidden not in ended.stderr
 
 
 @pytest.mark.parametrize(
