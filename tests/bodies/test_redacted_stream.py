@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,7 +54,7 @@ def _raw(value):
 def expected(text: str, *, escaped: bool = False, **settings) -> str:
     """What a whole text becomes."""
     made = redaction(**settings)
-    whole = {"choices": [{"message": {"content": text}}]}
+    whole: Any = {"choices": [{"message": {"content": text}}]}
     if escaped:
         call = {"function": {"name": "f", "arguments": text}}
         whole = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
@@ -77,7 +78,7 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)]
 
 
-def passed(body: RedactedStreamBody, stream: bytes, places: list[int]) -> list[dict]:
+def passed(body: RedactedStreamBody, stream: bytes, places: list[int]) -> list[dict[str, Any]]:
     at = sorted({place % (len(stream) + 1) for place in places})
     chunks = [stream[a:b] for a, b in zip([0, *at], [*at, len(stream)], strict=True)]
     out = b"".join([body.feed(piece) for piece in chunks if piece]) + body.flush()

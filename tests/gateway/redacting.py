@@ -54,9 +54,9 @@ def streams(*deltas: dict[str, Any], cut: int = 7, seen: list[Any] | None = None
     async def script(asked: Asked, answering: Answering) -> None:
         if seen is not None:
             seen.append(asked.document)
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-        head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        head: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
         events = [head | {"choices": [choice]} for choice in choices] + [head | {"choices": [], "usage": USAGE}]
         data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
         await answering.stream_head()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from settings.test_load import refused
@@ -10,11 +12,11 @@ from extproc.guardrails import Selectors
 from extproc.redaction import Action, OnFailure
 
 
-def block(name: str = "pii", **parameters) -> dict:
+def block(name: str = "pii", **parameters: Any) -> dict[str, Any]:
     return {"guardrail_name": name, "litellm_params": {"guardrail": "presidio", **parameters}}
 
 
-def text(*blocks: dict) -> str:
+def text(*blocks: dict[str, Any]) -> str:
     return yaml.safe_dump({"guardrails": [*blocks]}, sort_keys=False)
 
 
