@@ -22,7 +22,7 @@ from extproc.model import Deployment
 from extproc.payload_keys import PayloadKey
 from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
-from extproc.settings import document, guardrails, limits, managers, retention, user_headers
+from extproc.settings import callbacks, document, guardrails, limits, managers, retention, user_headers
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
@@ -113,6 +113,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file), **user_headers.of(file)}
     told |= retention.of(file)
     unsupported += user_headers.unsupported(file, found)
+    unsupported += callbacks.unsupported(file, found)
     unsupported += guardrails.unsupported(file.guardrails, found)
     for section, name in _SECRET_LISTS:
         with mistakes:

@@ -144,6 +144,8 @@ class GeneralSettings(Unlogged):
     encryption_key: Secret | None = None
     previous_encryption_keys: list[Secret] | None = None
     store_model_in_db: bool = True
+    #: Each exchange has a line in the log, whatever this says.
+    detailed_debug: bool = False
     database_url: Secret | None = None
     database_connection_pool_limit: Annotated[int, Field(ge=1, le=1_000)] | None = None
     block_unpriced_models: bool = False
@@ -171,8 +173,15 @@ class GeneralSettings(Unlogged):
     failed_login_block_seconds: Annotated[Seconds, Field(gt=0)] | None = None
 
 
+Callbacks = Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
 class LitellmSettings(Unlogged):
-    """`litellm_settings`."""
+    """`litellm_settings`. Of the callbacks there is `prometheus`, and always; `callbacks.py` names the others."""
+
+    callbacks: Callbacks = []
+    success_callback: Callbacks = []
+    failure_callback: Callbacks = []
 
     block_requests_for_models_without_pricing: bool = False
     require_auth_for_metrics_endpoint: bool = True
@@ -184,7 +193,10 @@ class LitellmSettings(Unlogged):
 
 
 class RouterSettings(Checked):
-    """`router_settings`: the limits of all requests together, and where Redis is."""
+    """`router_settings`: the limits of all requests together, and where Redis is. Nothing is cached here, so that the
+    empty list of `allowed_cache_controls` is kept to."""
+
+    allowed_cache_controls: Annotated[list[Text], Field(max_length=0)] = []
 
     rpm_limit: Whole | None = None
     tpm_limit: Whole | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -79,6 +80,12 @@ class Metrics:
         self._spend = _Counted(
             "extproc_spend_usd", "Spend in US dollars.", "model", "provider", divisor=NANOS_PER_DOLLAR
         )
+        # By the names that alerts on LiteLLM's security page ask for, without labels; from zero on, for `rate`.
+        self._results = _Counted("litellm_requests", "Exchanges, by result.", "status")
+        self._all_spend = _Counted("litellm_spend", "Spend in US dollars.", divisor=NANOS_PER_DOLLAR)
+        for result in ("success", "error"):
+            self._results.add(0, result)
+        self._all_spend.add(0)
         self._unpriced = _Counted("extproc_unpriced", "Exchanges without a known price.", "model", "provider")
         self._estimated = _Counted("extproc_estimated", "Exchanges whose usage was estimated.", "model", "cut")
         self._redactions = _Counted(
@@ -94,7 +101,7 @@ class Metrics:
         for collector in (
             self._requests, self._refusals, self._over, self._outage, self._tokens, self._spend, self._unpriced,
             self._estimated, self._redactions, self._unsearched, self._failed, self._purged, self._added,
-            self._duration,
+            self._duration, self._results, self._all_spend,
         ):  # fmt: skip
             self.registry.register(collector)
         told = "1 where the manager of secrets gave the value when it was asked last."
@@ -107,6 +114,7 @@ class Metrics:
     def observe(self, outcome: Outcome, busy_nanoseconds: int, model_name: str) -> None:
         """Count one exchange; `model_name` is the deployment's name, `""` where none was chosen."""
         self._requests.add(1, outcome.receipt.operation if outcome.receipt else "", str(outcome.status))
+        self._results.add(1, "success" if 0 < outcome.status < HTTPStatus.BAD_REQUEST else "error")
         if outcome.reason:
             self._refusals.add(1, outcome.reason)
         for limit in outcome.over:
@@ -157,5 +165,6 @@ class Metrics:
             self._unpriced.add(1, model, provider)
         else:
             self._spend.add(receipt.spend, model, provider)
+            self._all_spend.add(receipt.spend)
         if receipt.estimated:
             self._estimated.add(1, model, str(receipt.cut).lower())

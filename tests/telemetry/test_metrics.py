@@ -36,6 +36,12 @@ def samples(metrics):
     }
 
 
+def alerted(metrics):
+    """What alerts that were written for LiteLLM ask for, by line."""
+    lines = metrics.render().decode().splitlines()
+    return {line for line in lines if line.startswith(("litellm_requests_total", "litellm_spend_total"))}
+
+
 def value(metrics, name, **labels):
     return samples(metrics).get((name, tuple(sorted(labels.items()))))
 
@@ -170,3 +176,21 @@ def test_the_process_itself_is_measured(metrics):
 
     assert "process_resident_memory_bytes" in text
     assert "python_gc_collections_total" in text
+
+
+def test_alerts_written_for_litellm_find_errors_and_spend_from_zero_on(metrics):
+    assert alerted(metrics) == {
+        'litellm_requests_total{status="success"} 0.0',
+        'litellm_requests_total{status="error"} 0.0',
+        "litellm_spend_total 0.0",
+    }
+
+    metrics.observe(OUTCOME, 2_000_000, "gpt")
+    for status in (429, 0):
+        metrics.observe(msgspec.structs.replace(OUTCOME, status=status, receipt=None), 2_000_000, "gpt")
+
+    assert alerted(metrics) == {
+        'litellm_requests_total{status="success"} 1.0',
+        'litellm_requests_total{status="error"} 2.0',
+        "litellm_spend_total 3.78e-05",
+    }
