@@ -170,7 +170,10 @@ class Budget(Allowance, frozen=True, kw_only=True):
 
 
 class Team(Allowance, frozen=True, kw_only=True):
-    """Keys that share models, limits and a budget. `models` empty means every model."""
+    """Keys that share models, limits and a budget. `models` empty means every model.
+
+    `spend_set_at` and `spend_set_to` are as those of a key.
+    """
 
     id: str
     alias: str | None = None
@@ -182,6 +185,8 @@ class Team(Allowance, frozen=True, kw_only=True):
     fields: dict[str, Any] = {}
     created_at: UnixMs = 0
     updated_at: UnixMs = 0
+    spend_set_at: UnixMs | None = None
+    spend_set_to: Nanos = 0
 
 
 class User(Allowance, frozen=True, kw_only=True):

@@ -96,7 +96,7 @@ _TABLE: dict[Who, str] = {
         GET /audit  GET /audit/export  GET /audit/{id}
     """,
     Who.ADMIN: """
-        POST /key/bulk_update
+        POST /key/bulk_update  POST /global/spend/reset
         POST /team/new  POST /team/delete  POST /team/block  POST /team/unblock
         POST /user/new  POST /user/update  POST /user/delete  POST /user/block  POST /user/unblock
         POST /customer/new  POST /customer/update  POST /customer/delete  POST /customer/block  POST /customer/unblock

@@ -200,6 +200,11 @@ class Entities(Protocol):
     @property
     def members(self) -> Memberships: ...
 
+    def reset_spend(self, *, by: str | None, now: UnixMs) -> AsyncIterator[tuple[str, str]]:
+        """Set what every key and team has spent to 0, as `spend` set on one does. Gives the kind and the id of each
+        scope when that is done; whoever stops listening stops it there."""
+        ...
+
 
 class SpendFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which ledger rows `Ledger.rows` shows. `request_id` is the provider's response id or our call or event id."""

@@ -6,7 +6,7 @@ within a table by id. So two transactions never wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from extproc.model import Budget, EndUser, Membership, StoredModel, Tag, Team, U
 from extproc.stores import tables, tables_models
 from extproc.stores.sql_audit import Change, SqlTrail
 from extproc.stores.sql_keys import retire_keys
+from extproc.stores.sql_reset import reset_spend
 from extproc.stores.sql_rows import Deletion, SqlRows, T, changed_columns, columns_of, hold, to_columns, to_struct
 from extproc.stores.tables import keys, memberships
 from extproc.stores.tables_audit import deleted_teams
@@ -115,6 +116,10 @@ class SqlEntities:
         self.budgets = SqlRows(trail, Budget, tables.budgets, {"": "budget_id"})
         self.models = SqlRows(trail, StoredModel, tables_models.models, {"": "model_id"})
         self.members = SqlMembers(trail)
+        self._entities_trail = trail
+
+    def reset_spend(self, *, by: str | None, now: UnixMs) -> AsyncIterator[tuple[str, str]]:
+        return reset_spend(self._entities_trail, by=by, now=now)
 
     async def find_end_user(self, end_user: str) -> EndUser | None:
         return await self.end_users.find(end_user)

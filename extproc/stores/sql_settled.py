@@ -100,11 +100,12 @@ async def _sum(connection: AsyncConnection, limit: Limit, left_out: Listed | Non
 
 async def _set_by_hand(connection: AsyncConnection, limit: Limit) -> tuple[UnixMs, int] | None:
     """When the spend of a window was set last, and to what."""
-    if limit.scope.kind != "api_key" or limit.measure is not Measure.SPEND:
+    owner = {"api_key": keys, "team": teams}.get(limit.scope.kind)
+    if owner is None or limit.measure is not Measure.SPEND:
         return None
-    moment = keys.c.spend_set_at
+    [identity], moment = owner.primary_key.columns, owner.c.spend_set_at
     within = [moment >= limit.since, *([moment < limit.until] if limit.until is not None else [])]
-    statement = select(moment, keys.c.spend_set_to).where(keys.c.digest == limit.scope.id, *within)
+    statement = select(moment, owner.c.spend_set_to).where(identity == limit.scope.id, *within)
     row = (await connection.execute(statement)).one_or_none()
     return (row[0], row[1]) if row else None
 

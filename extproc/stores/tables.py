@@ -122,6 +122,8 @@ teams = Table(
     Column("fields", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("spend_set_at", BigInteger),
+    Column("spend_set_to", BigInteger),
 )
 
 users = Table(

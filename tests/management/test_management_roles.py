@@ -34,7 +34,7 @@ ALLOWED = {
     "POST /tag/info": "AV", "GET /tag/list": "AV", "GET /spend/keys": "AV",
     "GET /extproc/suspicious-keys": "AV", "GET /extproc/authentication-failures": "AV",
     "GET /audit": "AV", "GET /audit/export": "AV", "GET /audit/{id}": "AV",
-    "POST /key/bulk_update": "A", "POST /team/new": "A", "POST /team/delete": "A", "POST /team/block": "A",
+    "POST /key/bulk_update": "A", "POST /global/spend/reset": "A", "POST /team/new": "A", "POST /team/delete": "A", "POST /team/block": "A",
     "POST /team/unblock": "A", "POST /user/new": "A", "POST /user/update": "A", "POST /user/delete": "A",
     "POST /user/block": "A", "POST /user/unblock": "A", "POST /customer/new": "A", "POST /customer/update": "A",
     "POST /customer/delete": "A", "POST /customer/block": "A", "POST /customer/unblock": "A",
