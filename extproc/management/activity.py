@@ -1,7 +1,8 @@
 """`/{user,team,tag,customer,organization}/daily/activity`: sums by UTC day, broken down, from the table of days.
 
 `/aggregated` is all of a range in one answer; without it `page` and `page_size` count days, the newest first. `/export`
-is the same as rows, JSON or CSV. A caller sees what belongs to its key, its user, and the teams that it administers.
+is the same as rows, JSON or CSV; `/keys` and `/search` are in `activity_lists.py`. A caller sees what belongs to its
+key, its user, and the teams that it administers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from extproc.management.authentication import AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.fields import AskedKey, Id
 from extproc.management.parts import ManagementParts, Parts
-from extproc.management.spend_days import between, metrics, plus, sums, whose
+from extproc.management.spend_days import (
+    UNKNOWN_KEY,
+    KeysNamed,
+    between,
+    keys_named,
+    metrics,
+    plus,
+    sums,
+    whose,
+)
 from extproc.policy import credentials
 from extproc.policy.roles import Sight
 from extproc.stores.spending import SpendSum, SumFilter
@@ -60,7 +70,8 @@ class ExportQuery(ActivityQuery):
     format: Literal["json", "csv"] = "csv"
 
 
-def _filter(kind: str, query: ActivityQuery, sight: Sight) -> SumFilter:
+def filter_of(kind: str, query: ActivityQuery, sight: Sight) -> SumFilter:
+    """What is asked for, bounded by what the caller sees. Raises `Refused` (400)."""
     first, last = between(query.start_date, query.end_date)
     column, param = KINDS[kind]
     among = {column: _names(getattr(query, param))} if getattr(query, param) else {}
@@ -76,6 +87,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.replace("\0", "").split(",") if (name := part.strip()))
 
 
+async def _answered(parts: ManagementParts, found: tuple[SpendSum, ...], page: int, size: int) -> dict[str, Any]:
+    place = 2 + list(_BREAKDOWN).index("api_keys")
+    known = await keys_named(parts, {one.by[place] for one in found})
+    return await asyncio.to_thread(_answer, found, known, page, size)
+
+
 async def _found(parts: ManagementParts, kind: str, wanted: SumFilter) -> tuple[SpendSum, ...]:
     """By day, the kind's own column, and what is broken down."""
     found = await sums(parts, ("day", KINDS[kind][0], *_BREAKDOWN.values()), wanted)
@@ -83,23 +100,26 @@ async def _found(parts: ManagementParts, kind: str, wanted: SumFilter) -> tuple[
     return found if kind == "user" else tuple(one for one in found if one.by[1] is not None)
 
 
-def _days(found: Iterable[SpendSum]) -> list[dict[str, Any]]:
+def _days(found: Iterable[SpendSum], known: KeysNamed) -> list[dict[str, Any]]:
     """LiteLLM's results, the newest day first."""
     days: dict[str, list[SpendSum]] = {}
     for one in found:
         days.setdefault(str(one.by[0]), []).append(one)
     return [
-        {"date": day, "metrics": metrics(_total(days[day])), "breakdown": _breakdown(days[day])}
+        {"date": day, "metrics": metrics(_total(days[day])), "breakdown": _breakdown(days[day], known)}
         for day in sorted(days, reverse=True)
     ]
 
 
-def _breakdown(found: list[SpendSum]) -> dict[str, Any]:
+def _breakdown(found: list[SpendSum], known: KeysNamed) -> dict[str, Any]:
     places = {"entities": 1, **{name: place for place, name in enumerate(_BREAKDOWN, start=2)}}
-    return {name: _grouped(found, place) for name, place in places.items()} | {"mcp_servers": {}, "endpoints": {}}
+    shown = {name: _grouped(found, place) for name, place in places.items()}
+    for digest, row in shown["api_keys"].items():
+        row["metadata"] = known.get(digest, UNKNOWN_KEY)
+    return shown | {"mcp_servers": {}, "endpoints": {}}
 
 
-def _grouped(found: list[SpendSum], place: int) -> dict[str, Any]:
+def _grouped(found: list[SpendSum], place: int) -> dict[str, dict[str, Any]]:
     groups: dict[str, SpendSum] = {}
     for one in found:
         name = one.by[place] or ""
@@ -114,8 +134,8 @@ def _total(found: Iterable[SpendSum]) -> SpendSum:
     return total
 
 
-def _answer(found: tuple[SpendSum, ...], page: int, size: int) -> dict[str, Any]:
-    results = _days(found)
+def _answer(found: tuple[SpendSum, ...], known: KeysNamed, page: int, size: int) -> dict[str, Any]:
+    results = _days(found, known)
     pages = max(1, -(-len(results) // size))
     total = {f"total_{name.removeprefix('total_')}": value for name, value in metrics(_total(found)).items()}
     metadata = {**total, "page": page, "total_pages": pages, "has_more": page < pages}
@@ -139,8 +159,8 @@ def _cell(value: str | None) -> str:
 def _activity(kind: str) -> Callable[..., Awaitable[Any]]:
     async def activity(parts: Parts, seen: Seen, query: Annotated[ActivityQuery, Query()]) -> Any:
         """Days, the newest first; `page_size` counts days."""
-        found = await _found(parts, kind, _filter(kind, query, seen))
-        return await asyncio.to_thread(_answer, found, query.page, query.page_size)
+        found = await _found(parts, kind, filter_of(kind, query, seen))
+        return await _answered(parts, found, query.page, query.page_size)
 
     return activity
 
@@ -148,8 +168,8 @@ def _activity(kind: str) -> Callable[..., Awaitable[Any]]:
 def _aggregated(kind: str) -> Callable[..., Awaitable[Any]]:
     async def aggregated(parts: Parts, seen: Seen, query: Annotated[ActivityQuery, Query()]) -> Any:
         """All days in one answer."""
-        found = await _found(parts, kind, _filter(kind, query, seen))
-        return await asyncio.to_thread(_answer, found, 1, max(1, len(found)))
+        found = await _found(parts, kind, filter_of(kind, query, seen))
+        return await _answered(parts, found, 1, max(1, len(found)))
 
     return aggregated
 
@@ -157,7 +177,7 @@ def _aggregated(kind: str) -> Callable[..., Awaitable[Any]]:
 def _export(kind: str) -> Callable[..., Awaitable[Any]]:
     async def export(parts: Parts, seen: Seen, query: Annotated[ExportQuery, Query()]) -> Any:
         """One row per day, name, model, provider and key."""
-        found = await _found(parts, kind, _filter(kind, query, seen))
+        found = await _found(parts, kind, filter_of(kind, query, seen))
         if query.format == "csv":
             headers = {"content-disposition": f'attachment; filename="{kind}-activity.csv"'}
             return Response(await asyncio.to_thread(_csv, found, KINDS[kind][0]), 200, headers, "text/csv")

@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer
 from extproc import __version__
 from extproc.management import (
     activity,
+    activity_lists,
     attempts,
     audit,
     budgets,
@@ -82,6 +83,7 @@ def create_app(parts: ManagementParts) -> FastAPI:
         spend_reports.reading,
         spend_reset.administration,
         activity.reading,
+        activity_lists.reading,
         explain.reading,
         suspicion.administration,
         guardrails.reading,

@@ -5,8 +5,9 @@ Days are UTC, as in LiteLLM. A range is of at most `MOST_DAYS` days: what an ans
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Query
 
@@ -20,6 +21,10 @@ from extproc.stores.spending import SpendSum, SumFilter, Whose
 MOST_DAYS = 732
 #: The most sums that one answer is made of; beyond it a range has to be shorter.
 MOST_SUMS = 50_000
+
+#: By its digest, the metadata that is shown of a key; a key that is gone has none.
+KeysNamed: TypeAlias = Mapping[str, Mapping[str, str | None]]
+UNKNOWN_KEY: Mapping[str, str | None] = {"key_alias": None, "team_id": None}
 
 FirstDay = Annotated[str | None, Query(alias="start_date", max_length=64, description="The first day, UTC: YYYY-MM-DD")]
 LastDay = Annotated[str | None, Query(alias="end_date", max_length=64, description="The last day, which counts whole")]
@@ -65,6 +70,12 @@ async def sums(parts: ManagementParts, by: tuple[str, ...], wanted: SumFilter) -
     if len(found) > MOST_SUMS:
         raise bad_request("That is too much for one answer: ask for fewer days, or filter.", "start_date")
     return found
+
+
+async def keys_named(parts: ManagementParts, digests: Iterable[str | None]) -> KeysNamed:
+    """LiteLLM's metadata of those of these keys that there are."""
+    found = await parts.keys.named(sorted({digest for digest in digests if digest}))
+    return {digest: {"key_alias": alias, "team_id": team_id} for digest, (alias, team_id) in found.items()}
 
 
 def metrics(found: SpendSum) -> dict[str, Any]:

@@ -35,6 +35,7 @@ _GROUPS = {
     "user": "user_id",
     "model": "model_group",
     "tag": "tag",
+    "organization": "organization_id",
 }
 
 
@@ -211,6 +212,19 @@ async def of_users(
     """One object per day."""
     among = {"user_id": (user_id,)} if user_id else {}
     return await _report(parts, seen, "user", between(first, last), among)
+
+
+@reading.get("/organization/spend/report", summary="Spend of organizations by day")
+async def of_organizations(
+    parts: Parts,
+    seen: Seen,
+    first: FirstDay = None,
+    last: LastDay = None,
+    organization_id: Annotated[Id, Query()] = None,
+) -> list[dict[str, Any]]:
+    """One object per day."""
+    among = {"organization_id": (organization_id,)} if organization_id else {}
+    return await _report(parts, seen, "organization", between(first, last), among)
 
 
 async def _report(

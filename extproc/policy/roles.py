@@ -76,7 +76,11 @@ _TABLE: dict[Who, str] = {
         GET /tag/daily/activity  GET /tag/daily/activity/aggregated  GET /tag/daily/activity/export
         GET /customer/daily/activity  GET /customer/daily/activity/aggregated  GET /customer/daily/activity/export
         GET /organization/daily/activity  GET /organization/daily/activity/aggregated
-        GET /organization/daily/activity/export
+        GET /organization/daily/activity/export  GET /organization/spend/report
+        GET /user/daily/activity/keys  GET /team/daily/activity/keys  GET /tag/daily/activity/keys
+        GET /customer/daily/activity/keys  GET /organization/daily/activity/keys
+        GET /user/daily/activity/search  GET /team/daily/activity/search  GET /tag/daily/activity/search
+        GET /customer/daily/activity/search  GET /organization/daily/activity/search
         GET /key/list  GET /key/aliases  GET /team/info  GET /team/list  GET /v2/team/list  GET /team/available
     """,
     Who.KEEPERS: """

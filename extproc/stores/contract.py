@@ -102,6 +102,10 @@ class KeyAdmin(KeyStore, Protocol):
 
     async def list(self, wanted: KeyFilter, *, page: int, size: int, sort_by: str, descending: bool) -> KeyPage: ...
 
+    async def named(self, digests: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+        """By its digest the alias and the team's id of each of these keys that there is."""
+        ...
+
     async def count_by_user(self, user_ids: Sequence[str]) -> dict[str, int]:
         """How many keys each of these users has; who has none is not in it."""
         ...

@@ -36,6 +36,7 @@ from extproc.stores.tables import budgets, deleted_keys, keys, memberships, team
 from extproc.stores.tables_models import key_credentials
 
 COLUMNS = columns_of(Key, keys)
+_NAMED_AT_ONCE = 1_000
 _OWNED = (
     select(
         *COLUMNS,
@@ -143,6 +144,15 @@ class SqlKeys:
             total = await connection.scalar(select(func.count()).select_from(keys).where(where))
             rows = (await connection.execute(statement)).mappings().all()
         return KeyPage(tuple(to_key(row) for row in rows), total or 0)
+
+    async def named(self, digests: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+        found: dict[str, tuple[str | None, str | None]] = {}
+        async with self._database.reading() as connection:
+            for start in range(0, len(digests), _NAMED_AT_ONCE):
+                chosen = keys.c.digest.in_(digests[start : start + _NAMED_AT_ONCE])
+                rows = await connection.execute(select(keys.c.digest, keys.c.alias, keys.c.team_id).where(chosen))
+                found |= {row[0]: (row[1], row[2]) for row in rows}
+        return found
 
     async def count_by_user(self, user_ids: Sequence[str]) -> dict[str, int]:
         owner = keys.c.user_id

@@ -50,8 +50,9 @@ ALLOWED = {
     **{
         f"GET /{whose}/daily/activity{kind}": "AVIRK"
         for whose in ("user", "team", "tag", "customer", "organization")
-        for kind in ("", "/aggregated", "/export")
+        for kind in ("", "/aggregated", "/export", "/keys", "/search")
     },
+    "GET /organization/spend/report": "AVIRK",
     "PATCH /team/{team_id}": "AI", "GET /spend/users": "AV", "GET /spend/tags": "AV", "GET /global/spend": "AV",
     **{
         f"GET /global/spend/{what}": "AV"
