@@ -28,6 +28,7 @@ from extproc.cli import (
     rotating,
     running,
     showing,
+    spending,
     verifying,
 )
 from extproc.errors import ConfigError, ExtprocError
@@ -62,6 +63,9 @@ for _name, _group in (
     ("users", owners.users),
     ("customers", owners.customers),
     ("budgets", owners.budgets),
+    ("models", spending.models),
+    ("spend", spending.spend),
+    ("audit", spending.audit),
     ("profile", profile.app),
 ):
     app.add_typer(_group, name=_name)

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 administration = APIRouter(route_class=AdminRoute, tags=["spend"], responses=ERRORS)
 
-MASTER_KEY_ONLY = Refusal(401, "auth_error", "Only the master key resets everybody's spend.", None, "master_key_only")
+MASTER_KEY_ONLY = Refusal(403, "auth_error", "Only the master key resets everybody's spend.", None, "master_key_only")
 
 
 class AllReset(BaseModel):

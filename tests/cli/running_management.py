@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
-from management.conftest import MASTER, Gateway
+from management.conftest import AUDIT_KEY, MASTER, Gateway
 
 from extproc.stores.sql import SqlStore
 
@@ -25,7 +25,7 @@ def running_management(folder: Path) -> Iterator[str]:
     urls: list[str] = []
 
     async def serve() -> None:
-        store = await SqlStore.open(f"sqlite+aiosqlite:///{folder}/extproc.db")
+        store = await SqlStore.open(f"sqlite+aiosqlite:///{folder}/extproc.db", audit_key=AUDIT_KEY)
         gateway = Gateway(store)
         config = uvicorn.Config(gateway.with_parts(now=_now), port=0, log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(config)

@@ -68,7 +68,7 @@ async def test_a_proxy_admin_without_the_master_key_is_refused(gateway, admin):
     boss = await gateway.generate(user_id="boss")
 
     async with gateway.caller(boss["key"]) as caller:
-        error(await caller.post("/global/spend/reset"), 401, type="auth_error")
+        error(await caller.post("/global/spend/reset"), 403, type="auth_error")
 
     assert (await get(admin, "/key/info", key=token))["info"]["spend"] == 1
 
