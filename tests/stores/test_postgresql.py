@@ -169,7 +169,7 @@ async def test_tables_of_a_newer_program_are_left_alone(running):
 async def test_a_table_that_is_gone_is_an_outage_that_tells_no_text_of_the_driver(running):
     async with bare_database() as url:
         store = await SqlStore.open(url)
-        await running.execute("DROP TABLE keys", url.rpartition("/")[2])
+        await running.execute("DROP TABLE keys CASCADE", url.rpartition("/")[2])
 
         with pytest.raises(StoreUnavailable) as outage:
             await store.ping()
