@@ -43,6 +43,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> PayloadKeys:
         (key(alias="front-end"), "other", None),
         (key(), "gpt-4o", None),
     ],
+    # Keys are random, and every process must give its tests the same names.
+    ids=range(5),
 )
 def test_the_first_row_that_fits_holds(keys, who, model, secret):
     sealing = keys.choose(who, model, PATH)

@@ -208,7 +208,9 @@ async def test_a_token_that_does_not_open_is_a_400_and_nothing_leaves(client_of,
     assert seen == []
 
 
-@pytest.mark.parametrize(("alias", "content"), [("sealed-plain", "plain"), ("open", CIPHER.encrypt(b"x").decode())])
+@pytest.mark.parametrize(
+    ("alias", "content"), [("sealed-plain", "plain"), ("open", CIPHER.encrypt(b"x").decode())], ids=["plain", "sealed"]
+)
 async def test_what_is_not_to_be_opened_passes_untouched(client_of, upstream, alias, content):
     seen: list[Any] = []
     model = upstream.plays(f"untouched-{alias}", answers({"content": "ok"}, seen=seen))
