@@ -14,9 +14,12 @@ from extproc.redaction.secrets_recognizers import SECRETS_RECOGNIZERS
 #: What looks like a placeholder of ours: see `placeholders.py`.
 PLACEHOLDER = Recognizer(LITERAL, r"(?i)(?:<|\\u003c)[a-z](?:[a-z0-9]|\\{0,2}_){1,80}(?:>|\\u003e)", 253, score=1.0)
 _BUILT_IN = RECOGNIZERS + SECRETS_RECOGNIZERS
-_NATIONAL = frozenset(row.recognizer.entity for row in NATIONAL_IDS)
+_NATIONAL_NAMES = tuple(row.recognizer.entity for row in NATIONAL_IDS)
+#: What no check digit tells from other numbers: a match that is just as well something else is something else.
+_WITHOUT_CHECK = ("US_SSN", "US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "PHONE_NUMBER")
+_ALL = dict.fromkeys([*(row.entity for row in _BUILT_IN), *_NATIONAL_NAMES])
 #: Every entity that can be asked for by its name, some only with an extra installed; of equal matches the first counts.
-ENTITIES = tuple(dict.fromkeys([*(row.entity for row in _BUILT_IN), *(row.recognizer.entity for row in NATIONAL_IDS)]))
+ENTITIES = (*(entity for entity in _ALL if entity not in _WITHOUT_CHECK), *_WITHOUT_CHECK)
 
 
 class UnknownEntity(ValueError):
@@ -34,7 +37,7 @@ def recognizers(entity: str, known: Mapping[str, Valid], *, required: bool = Tru
             replace(row.recognizer, valid=known[entity]) for row in NATIONAL_IDS if row.recognizer.entity == entity
         ]
     if required and not found:
-        extra = "; it needs python-stdnum: pip install 'llm-extproc[ids]'" if entity in _NATIONAL else ""
+        extra = "; it needs python-stdnum: pip install 'llm-extproc[ids]'" if entity in _NATIONAL_NAMES else ""
         raise UnknownEntity(f"no recognizer finds {entity!r}{extra}")
     return found
 

@@ -42,7 +42,7 @@ def luhn(text: str) -> bool:
 
 def iban(text: str) -> bool:
     """ISO 13616: the country's length, and the remainder of 97 that ISO 7064 asks for."""
-    number = text.replace(" ", "").replace("-", "").upper()
+    number = "".join(text.replace("-", " ").split()).upper()
     if len(number) != _IBAN_LENGTHS.get(number[:2]):
         return False
     return int("".join(str(int(character, 36)) for character in number[4:] + number[:4])) % 97 == 1

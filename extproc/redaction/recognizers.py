@@ -34,6 +34,10 @@ _BIRTH = (
     "nascid",
     "nascimento",
     "nata il",
+    "nascita",
+    "geburt",
+    "naissance",
+    "urodz",
     "nato il",
 )
 _PHONE = ("phone", "telephone", "tel", "mobile", "cell", "call", "fax", "sms", "whatsapp", "contact", "handy", "movil")
@@ -45,7 +49,12 @@ def _phone_digits(text: str) -> bool:
 
 
 def _ipv6(text: str) -> bool:
-    """RFC 4291, as the standard library reads it; `::` alone is nobody's address."""
+    """RFC 4291, as the standard library reads it; `::` alone is nobody's address.
+
+    Without a digit it is one only where it is local (RFC 4193): `add::face` is the name of something in a program.
+    """
+    if not any(map(str.isdigit, text)) and not text.lower().startswith(("fc", "fd")):
+        return False
     try:
         return ipaddress.IPv6Address(text).packed != bytes(16)
     except ValueError:
@@ -55,7 +64,7 @@ def _ipv6(text: str) -> bool:
 RECOGNIZERS = (
     Recognizer(
         "EMAIL_ADDRESS",
-        rf"[{_LETTER}0-9._%+'\-]{{1,64}}@(?:[{_LETTER}0-9\-]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9\-]{{2,59}}|[{_LETTER}]{{2,24}})",
+        rf"[{_LETTER}0-9_%+\-][{_LETTER}0-9._%+'\-]{{0,63}}@(?:[{_LETTER}0-9\-]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9\-]{{2,59}}|[{_LETTER}]{{2,24}})",
         640,
         score=1.0,
     ),
@@ -73,13 +82,20 @@ RECOGNIZERS = (
         14,
         score=0.6,
     ),
-    Recognizer("PHONE_NUMBER", r"\b0\d{1,4}[ /\-]\d{3,4}(?:[ \-]?\d{2,4}){1,2}\b", 20, context=_PHONE, score=0.4),
+    Recognizer(
+        "PHONE_NUMBER",
+        r"(?:\b0\d{1,4}[ /\-]|\(0\d{1,4}\) ?)\d{3,4}(?:[ \-]?\d{2,4}){1,2}\b",
+        22,
+        context=_PHONE,
+        score=0.4,
+    ),
     Recognizer("PHONE_NUMBER", r"\b\d{3,4}[ \-]\d{4}\b|\b\d{9,12}\b", 12, context=_PHONE, score=WEAK),
     Recognizer(
         "CREDIT_CARD",
-        r"\b(?:[2-6]\d{3}[ \-]?\d{4}[ \-]?\d{4}[ \-]?\d{4}|3[47]\d{2}[ \-]?\d{6}[ \-]?\d{5}"
-        r"|3[068]\d{2}[ \-]?\d{6}[ \-]?\d{4})\b",
-        19,
+        # Also over a line's end. No card begins with 20 or 21, but years do.
+        r"\b(?:(?:2[2-7]|[3-6]\d)\d{2}(?:[\s\-]{0,2}\d{4}){3}|3[47]\d{2}[\s\-]{0,2}\d{6}[\s\-]{0,2}\d{5}"
+        r"|3[068]\d{2}[\s\-]{0,2}\d{6}[\s\-]{0,2}\d{4})\b",
+        22,
         checks.luhn,
         score=1.0,
     ),
@@ -88,12 +104,12 @@ RECOGNIZERS = (
     ),
     Recognizer(
         "IBAN_CODE",
-        r"(?i)\b[a-z]{2}\d{2}(?:[ \-]?[a-z0-9]{4}){2,7}(?:[ \-]?[a-z0-9]{1,4})?\b",
+        r"(?i)\b[a-z]{2}\d{2}(?:[\s\-]?[a-z0-9]{4}){2,7}(?:[\s\-]?[a-z0-9]{1,4})?\b",
         44,
         checks.iban,
         score=1.0,
     ),
-    Recognizer("US_SSN", r"\b\d{3}[ .\-]\d{2}[ .\-]\d{4}\b", 11, checks.us_ssn, score=0.6),
+    Recognizer("US_SSN", r"\b\d{3}[\s.\-]\d{2}[\s.\-]\d{4}\b", 11, checks.us_ssn, score=0.6),
     Recognizer("US_SSN", r"\b\d{9}\b", 9, checks.us_ssn, ("ssn", "social security", "ssid"), WEAK),
     Recognizer(
         "US_ITIN",

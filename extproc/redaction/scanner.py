@@ -187,7 +187,9 @@ class _Compiled:
         closing = self._until.search(seen, end, run) if self._until else None
         if closing:
             return int(closing.end())
-        return run if final or run < len(seen) or run == last else len(seen) + 1
+        if final or run < len(seen) or run == last:
+            return end + len(seen[end:run].rstrip(b"."))  # a full stop ends the sentence, not the block
+        return len(seen) + 1
 
 
 def _first(candidates: Sequence[_Candidate]) -> Match:

@@ -12,6 +12,7 @@ from extproc.redaction.recognizer import Recognizer, Valid
 
 #: How long a private key or a web token may be, in characters: an RSA key of 16384 bits fits.
 MAX_BLOCK_CHARS = 16 * 1024
+_WORDS_FOR_IT = r"(?:password|passwort|kennwort|passwd|pwd|passphrase|contrasena|mot de passe|senha)"
 _KEYWORDS = (
     *("key", "secret", "token", "passw", "pwd", "credential", "auth", "bearer"),
     *("apikey", "accesskey", "secretkey", "accesstoken", "authtoken", "refreshtoken", "clientsecret"),
@@ -26,6 +27,11 @@ def _run(entity: str, characters: str, shortest: int, valid: Valid, context: tup
     """A run of characters without a mark of its own, worth something only behind a word of its context."""
     pattern = f"[{characters}]{{{shortest}}}"
     return Recognizer(entity, pattern, MAX_BLOCK_CHARS, valid, context, 0.05, block_characters=characters, whole=True)
+
+
+def _holds_a_digit(text: str) -> bool:
+    """A password that a sentence tells. `The password is required` tells none."""
+    return any(map(str.isdigit, text))
 
 
 def _aws_secret(text: str) -> bool:
@@ -81,9 +87,16 @@ SECRETS_RECOGNIZERS = (
     _row("CONNECTION_STRING", r"""(?i)\b(?:password|pwd)\s{0,2}=\s{0,2}[^;\s"'<>]{1,256};""", 270, 0.7),
     _row(
         "PASSWORD",
-        r"""(?i)\b(?:password|passwd|pwd|passphrase)["']?\s{0,3}[:=]\s{0,3}["']?[^\s"',;<>]{4,128}""",
-        147,
+        rf"""(?i)\b{_WORDS_FOR_IT}["']?\s{{0,3}}[:=]\s{{0,3}}["']?[^\s"',;<>]{{4,128}}""",
+        149,
         0.5,
+    ),
+    Recognizer(
+        "PASSWORD",
+        rf"""(?i)\b{_WORDS_FOR_IT}\s{{1,3}}(?:is|ist|est|es|to)[\s:]{{1,3}}["']?[^\s"',;<>]{{4,128}}""",
+        150,
+        _holds_a_digit,
+        score=0.5,
     ),
     _run("SECRET", r"A-Za-z0-9+/_=.~\-", 16, checks.mixed, _KEYWORDS),
 )

@@ -1,6 +1,7 @@
 """Which recognizers find an entity, and which of two equal findings counts."""
 
 import pytest
+from redaction.redacting import compiled, found
 
 from extproc.redaction import ENTITIES, UnknownEntity, catalog
 
@@ -30,3 +31,10 @@ def test_entities_of_the_configuration_stand_before_all_others():
     ranks = [catalog.rank(entity) for entity in ("EMPLOYEE", *ENTITIES)]
 
     assert ranks == sorted(ranks)
+
+
+def test_a_number_with_a_check_digit_is_named_before_one_without():
+    order = ["UK_NHS", "AU_ACN", "ABA_ROUTING_NUMBER"]
+
+    assert max(map(catalog.rank, order)) < min(map(catalog.rank, ["US_SSN", "US_PASSPORT", "PHONE_NUMBER"]))
+    assert found(compiled("PHONE_NUMBER", "UK_NHS"), "943 476 5919") == [("UK_NHS", "943 476 5919")]

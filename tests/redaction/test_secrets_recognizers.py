@@ -57,6 +57,7 @@ def test_a_secret_is_found_whole_whatever_else_is_looked_for(entity, value):
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         ),
         ("SECRET", "token = 9f8a7b6c5d4e3f2a1b0c", "9f8a7b6c5d4e3f2a1b0c"),
+        ("SECRET", "The token is 9f8a7b6c5d4e3f2a1b0c.", "9f8a7b6c5d4e3f2a1b0c"),
         ("SECRET", 'api_key: "' + KEY * 10 + '"', KEY * 10),
     ],
 )
@@ -76,6 +77,7 @@ def test_a_run_of_chance_is_a_secret_beside_a_word_that_says_so(entity, text, va
         ("OPENAI_API_KEY", "sk-short, task-management-is-easy-and-long"),
         ("JWT", "eyJhbGciOiJIUzI1NiJ9 alone"),
         ("PASSWORD", "the password is wrong"),
+        ("PASSWORD", "the password is required"),
     ],
 )
 def test_what_only_looks_like_a_secret_is_left_alone(entity, text):
@@ -98,3 +100,8 @@ def test_no_block_is_longer_than_its_bound():
     endless = "-----BEGIN PRIVATE KEY-----" + "A" * 2 * MAX_BLOCK_CHARS
 
     assert found(compiled("PRIVATE_KEY"), endless) == [("PRIVATE_KEY", endless[:MAX_BLOCK_CHARS])]
+
+
+@pytest.mark.parametrize("text", ["The password is hunter22", "Das Passwort ist Winter#73", "Passwort: Winter#73"])
+def test_a_password_that_a_sentence_tells_is_found(text):
+    assert found(compiled("PASSWORD"), text) == [("PASSWORD", text.removeprefix("The ").removeprefix("Das "))]
