@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel
 
-from extproc.management.allowances import settle_allowance
+from extproc.management.allowances import duration, settle_allowance
 from extproc.management.errors import bad_request
 from extproc.management.parts import ManagementParts
 
 #: A key and its owners are kept in memory by the data path: what is attached to them stays small.
 MAX_ATTACHED_BYTES = 64 * 1024
+#: Kept aside, and given to others later: what cannot be must not get that far.
+_DURATIONS = ("team_member_budget_duration", "team_member_key_duration")
 
 
 def changes_of(
@@ -37,6 +39,9 @@ def changes_of(
     settle_allowance(changes, parts.now(), parts.zone)
     if further is not None:
         kept = wanted.model_dump(mode="json", include={*further.model_fields}, exclude_unset=True)
+        for name in _DURATIONS:
+            if kept.get(name):
+                duration(kept[name], name)
         if kept:
             changes["fields"] = kept
     check_size(changes)

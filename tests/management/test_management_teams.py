@@ -350,3 +350,13 @@ class TestReading:
 
         assert await models(plain) == await models(all_of_them) == ["gpt-4o", "openai/o3"]
         assert await models(narrow) == ["gpt-4o"]
+
+
+@pytest.mark.parametrize("field", ["team_member_budget_duration", "team_member_key_duration"])
+async def test_a_team_cannot_give_its_members_what_is_no_duration(admin, field):
+    error(await admin.post("/team/new", json={"team_id": "t", field: "soon"}), 400, param=field)
+    await post(admin, "/team/new", team_id="t")
+    error(await admin.post("/team/update", json={"team_id": "t", field: "soon"}), 400, param=field)
+    await post(admin, "/team/update", team_id="t", **{field: "30d"})
+
+    assert [team["team_id"] for team in await get(admin, "/team/list")] == ["t"]
