@@ -108,3 +108,7 @@ def test_whatever_is_found_what_was_found_is_gone_and_the_rest_stays(text, place
     missed = {place for one in found for place in range(one.start, one.end)} - covered
     ours = {place for match in re.finditer("<P+_1+>", text) for place in range(*match.span())}
     assert all(text[place].isspace() or place in ours for place in missed)
+
+
+def test_a_placeholder_elsewhere_is_nothing_to_a_finding():
+    assert redact("<EMAIL_ADDRESS_1> is Ann", person(21, 24)) == "<EMAIL_ADDRESS_1> is <PERSON_1>"
