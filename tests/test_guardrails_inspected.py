@@ -226,3 +226,22 @@ async def test_the_model_of_this_process_is_asked_where_no_server_is(inspectors)
 def test_a_guardrail_that_must_ask_and_has_nobody_is_a_mistake():
     with pytest.raises(ConfigError, match="nobody is here to be asked"):
         guardrails.compiled([Configured("pii", Policy(), Action.BLOCK, consulted=Consulted(MASK))])
+
+
+async def test_an_answer_that_is_no_json_is_withheld_before_anybody_is_asked(redaction, server):
+    made = redaction(response=MASK)
+    await ask(made, "x")
+    server.questions.clear()
+
+    with pytest.raises(RedactionFailed, match="not_json"):
+        await answer(made, b"{ Ann Lee")
+
+    assert server.questions == []
+
+
+async def test_an_answer_that_cannot_be_read_passes_unasked_where_failures_may_pass(redaction):
+    made = redaction(Policy(request=EMAIL, guards=True, on_failure=OnFailure.ALLOW), response=MASK)
+    await ask(made, "x")
+
+    assert await answer(made, b"{ Ann Lee") == b"{ Ann Lee"
+    assert made.failed == "not_json"

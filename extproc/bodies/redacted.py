@@ -208,10 +208,10 @@ class RedactedStreamBody(EventStreamBody):
     def _rewrite(self, event: SseEvent) -> bytes:
         told = msgspec.json.decode(event.data)
         events = self._streamed.rewrite(told)
-        if events == [told]:
-            return event.raw
         if self._lessons and len(events) == 1:
             self._learn(event.raw, told)
+        if events == [told]:
+            return event.raw
         *before, last = events
         return b"".join([*(_event(each) for each in before), _with_data(event.raw, last)])
 

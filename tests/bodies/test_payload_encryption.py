@@ -167,3 +167,10 @@ def test_anthropics_streams_are_encrypted_too():
 @pytest.mark.parametrize("headers", [{}, {b"content-type": b"text/plain"}, {**JSON, b"content-encoding": b"gzip"}])
 def test_an_answer_that_cannot_be_read_does_not_pass(headers):
     assert isinstance(Sealing(CIPHER).body(openai_chat, headers, 1_000), WithheldBody)
+
+
+def test_a_token_where_none_is_expected_is_the_clients_mistake():
+    hologram = [{"type": "hologram", "text": token("x")}]
+
+    with pytest.raises(MalformedBody, match="stands where none is expected"):
+        opened({"role": "user", "content": hologram})
