@@ -125,7 +125,7 @@ def gateway(context: typer.Context) -> Iterator[Gateway]:
     import httpx2
 
     profile = context.obj()
-    headers = {"authorization": f"Bearer {profile.key.get_secret_value()}"}
+    headers = {"authorization": f"Bearer {profile.key}"}
     trust = _trust(profile.ca)
     with httpx2.Client(base_url=profile.url, headers=headers, timeout=_SECONDS, verify=trust) as client:
         yield Gateway(client)

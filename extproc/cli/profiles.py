@@ -15,10 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import SecretStr
 
 from extproc.errors import ConfigError, SecretUnavailable
-from extproc.model import SecretRef
 
 #: Ours first, then those of LiteLLM's own command line.
 URL_VARIABLES = ("EXTPROC_URL", "LITELLM_PROXY_URL")
@@ -35,8 +33,11 @@ class Profile(msgspec.Struct, frozen=True):
     """A gateway's base URL, the key for it, and the PEM file of the authority to trust beside the system's."""
 
     url: str
-    key: SecretStr
+    key: str
     ca: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Profile(url={self.url!r}, key='***', ca={self.ca!r})"
 
 
 def chosen(
@@ -105,16 +106,17 @@ def _profile(name: str | None, environment: Mapping[str, str]) -> Mapping[str, A
     return profiles.get(name or DEFAULT_PROFILE, {})
 
 
-def _resolved(key: str) -> SecretStr:
+def _resolved(key: str) -> str:
+    from extproc.model import SecretRef
     from extproc.secrets import SecretResolver
 
     for prefix, scheme in _REFERENCES.items():
         if key.startswith(prefix):
             try:
-                return SecretResolver().resolve(SecretRef(scheme, key.removeprefix(prefix)))
+                return SecretResolver().resolve(SecretRef(scheme, key.removeprefix(prefix))).get_secret_value()
             except SecretUnavailable as error:
                 raise ConfigError(str(error)) from None
-    return SecretStr(key)
+    return key
 
 
 def _read_key(path: Path) -> str:

@@ -18,7 +18,11 @@ from extproc.importing.translation import Row
 from extproc.stores.sql_database import Database
 
 _BATCH = 1_000
-_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = ANY (current_schemas(false))"
+_TABLES = (
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = ANY (current_schemas(false)) "
+    # Ours has views of these names.
+    "AND table_type = 'BASE TABLE'"
+)
 #: Each table in the order of its key, so that two readings meet rows in one order.
 _QUERIES = {
     "LiteLLM_BudgetTable": 'SELECT * FROM "LiteLLM_BudgetTable" ORDER BY budget_id',

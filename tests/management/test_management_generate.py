@@ -94,7 +94,7 @@ async def test_every_further_field_is_kept_and_shown(gateway, admin):
         "budget_limits": [{"max_budget": 1.5, "budget_duration": "1h"}], "budget_fallbacks": {"a": ["b"]},
         "project_id": "p", "agent_id": "x", "model_rpm_limit": {"gpt-4o": 1}, "model_tpm_limit": {"gpt-4o": 0},
         "tag_rpm_limit": {"t": 2}, "mcp_rpm_limit": {"m": 3}, "rpm_limit_type": "dynamic",
-        "tpm_limit_type": "guaranteed_throughput", "allowed_routes": ["/v1/*"],
+        "tpm_limit_type": "guaranteed_throughput", "allowed_routes": ["/v1/*"], "allowed_ips": ["10.0.0.0/8"],
         "allowed_cache_controls": ["no-store"],
         "guardrails": ["g"], "policies": ["p"], "prompts": ["p"], "tags": ["t"], "enforced_params": ["user"],
         "allowed_passthrough_routes": ["/x"], "object_permission": {"o": []}, "auto_rotate": True,

@@ -100,8 +100,11 @@ async def test_anthropics_client_is_answered_too_and_the_answer_is_booked(up, ke
         asked: Any = {"model": "claude-sonnet-5-5", "max_tokens": 20, "messages": HELLO["messages"]}
         async with sdk.messages.stream(**asked) as stream:
             answer = await stream.get_final_message()
-    async with httpx.AsyncClient(base_url=up.http, headers=bearer(key), timeout=30) as client:
-        (row,) = (await client.get("/spend/logs", params={"request_id": answer.id})).json()
+    async with asyncio.timeout(20), httpx.AsyncClient(base_url=up.http, headers=bearer(key), timeout=30) as client:
+        # On disk when the answer ended, booked a moment later.
+        while not (rows := (await client.get("/spend/logs", params={"request_id": answer.id})).json()):
+            await asyncio.sleep(0.05)
+    (row,) = rows
 
     assert answer.content[0].text.startswith("This is a simulated answer")
     assert row["spend_nanos"] == answer.usage.input_tokens * 2_000 + answer.usage.output_tokens * 10_000
