@@ -4,15 +4,21 @@ Each entry's hash is an HMAC over all of it and over the hash of the entry befor
 is not in the database (`extproc_settings.audit_key`, else the master key), so whoever can write to the database and
 nothing else can neither change an entry nor make one up. What they can do is to cut off the end and to put the head
 back; that is told by any earlier head, which is why every entry's is logged and `verify-audit` prints the last one.
+
+What may tell of a person is not hashed itself: a commitment to it is, an HMAC under a salt of its own that is kept with
+it. Where the law asks for it the value and its salt are erased and the commitment is kept, so that the chain holds and
+nobody can search for the value. Each erasure is an entry itself; one that no entry tells of is found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -25,6 +31,14 @@ _SALT = b"llm-extproc audit v1"
 _KEY_BYTES, _KID_BYTES = 32, 6
 #: Where an entry that was moved is looked for, on both sides of where it stands.
 _NEAR = 1_000
+#: What may tell of a person, and what stands there when it is erased.
+PERSONAL = {
+    "changed_by": "erased", "ip": "erased", "object_id": "erased",
+    "before": '{"erased":true}', "after": '{"erased":true}',
+}  # fmt: skip
+#: The action of an entry whose `after` tells which columns of which entries were erased, by their numbers.
+ERASED = "erased"
+_SALT_BYTES = 16
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -62,7 +76,8 @@ class Head(msgspec.Struct, frozen=True):
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One change. `before` and `after` are JSON texts; of an update, what changed. `previous` is the hash of the entry
-    before, `key_id` names the key that hashed this one."""
+    before, `key_id` names the key that hashed this one. `cover` is a JSON object: for each personal column its salt or,
+    where it is erased, its commitment (`=` and hex digits)."""
 
     seq: int
     id: str
@@ -77,11 +92,42 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     after: str | None
     previous: str
     key_id: str
+    cover: str = ""
     hash: str = ""
 
     @property
     def head(self) -> Head:
         return Head(self.seq, self.hash)
+
+    @property
+    def erased_columns(self) -> tuple[str, ...]:
+        return tuple(name for name, kept in _covered(self).items() if kept.startswith("="))
+
+    def without(self, columns: Iterable[str]) -> Entry:
+        """The same entry with these personal columns erased. Its hash stays."""
+        kept = {**_covered(self), **{name: f"={_commitment(self, name)}" for name in columns}}
+        gone = {name: PERSONAL[name] for name in columns}
+        return msgspec.structs.replace(self, cover=text(kept), **gone)
+
+
+def new_cover() -> str:
+    """Salts for an entry's personal columns."""
+    return text({name: os.urandom(_SALT_BYTES).hex() for name in PERSONAL})
+
+
+def _covered(entry: Entry) -> dict[str, str]:
+    """Empty for what is no cover: its hash will not be the entry's."""
+    with contextlib.suppress(msgspec.DecodeError):
+        return msgspec.json.decode(entry.cover, type=dict[str, str])
+    return {}
+
+
+def _commitment(entry: Entry, name: str) -> str:
+    """Of a column that is erased the one that was kept, if nothing else stands there."""
+    kept = _covered(entry).get(name, "")
+    if kept.startswith("="):
+        return kept[1:] if getattr(entry, name) == PERSONAL[name] else ""
+    return hmac.new(kept.encode(), text(getattr(entry, name)).encode(), hashlib.sha256).hexdigest()
 
 
 class AuditKey:
@@ -91,9 +137,14 @@ class AuditKey:
         self.id, self._key = _stretched(secret)
 
     def hash(self, entry: Entry) -> str:
-        """Over everything but the hash itself."""
-        values = [getattr(entry, name) for name in Entry.__struct_fields__ if name != "hash"]
+        """Over everything but the hash itself, and over the commitments to what is personal."""
+        names = [name for name in Entry.__struct_fields__ if name not in {"hash", "cover"}]
+        values = [_commitment(entry, name) if name in PERSONAL else getattr(entry, name) for name in names]
         return hmac.new(self._key, text(values).encode(), hashlib.sha256).hexdigest()
+
+    def sign(self, content: str) -> str:
+        """Of a text that leaves the gateway; never the hash of an entry."""
+        return hmac.new(self._key, b"signed\0" + content.encode(), hashlib.sha256).hexdigest()
 
     def sealed(self, entry: Entry) -> Entry:
         return msgspec.structs.replace(entry, hash=self.hash(entry))
@@ -107,6 +158,7 @@ class Verifier:
         self._expected = expected
         self.last = Head()
         self._is_sound = True
+        self._erased: dict[str, set[str]] = {}
 
     def feed(self, entry: Entry) -> Iterator[str]:
         """What is wrong with the next entry, by its number."""
@@ -121,12 +173,27 @@ class Verifier:
             yield _changed(key, entry)
         elif missing == 0 and was_sound and entry.previous != self.last.hash:
             yield f"entry {entry.seq} does not follow from entry {self.last.seq}: one of them was put in its place"
+        if self._is_sound:
+            self._follow_erasures(entry)
         if self._expected and entry.seq == self._expected.seq and entry.hash != self._expected.hash:
             yield f"entry {entry.seq} is not the one whose hash is expected"
         self.last = entry.head
 
+    def _follow_erasures(self, entry: Entry) -> None:
+        """Remember what is erased, and forget it when a later entry tells of it."""
+        erased = entry.erased_columns
+        if erased:
+            self._erased[str(entry.seq)] = {*erased}
+        if entry.action == ERASED and entry.after is not None and "after" not in erased:
+            for seq, names in msgspec.json.decode(entry.after, type=dict[str, list[str]]).items():
+                if seq in self._erased:
+                    self._erased[seq] -= {*names}
+
     def end(self, head: Head) -> Iterator[str]:
         """What is wrong with the end, against the head that the database holds and the expected one."""
+        for seq, names in self._erased.items():
+            if names:
+                yield f"{', '.join(sorted(names))} of entry {seq} erased, and no later entry tells of it"
         furthest = max(head.seq, self._expected.seq if self._expected else 0)
         if furthest > self.last.seq:
             yield f"{_entries(self.last.seq + 1, furthest)} missing: cut off the end"

@@ -176,6 +176,44 @@ class Memberships(Protocol):
         ...
 
 
+class Erasure(msgspec.Struct, frozen=True):
+    """What was done: the name that receipts have now, and how many rows of each table were changed or removed."""
+
+    tombstone: str
+    removed: dict[str, int]
+
+
+class Persons(Protocol):
+    """All that is kept of a person."""
+
+    async def find(self, name: str) -> User | None:
+        """By id, else by e-mail address."""
+        ...
+
+    async def keys_of(self, user_id: str) -> tuple[str, ...]:
+        """The digests of the person's keys."""
+        ...
+
+    async def block(self, user_id: str) -> None:
+        """Let nothing new come in, as the first step of an erasure."""
+        ...
+
+    async def erase(self, user: User, *, deleted_by: str) -> Erasure:
+        """Remove the account with keys and memberships, and the person from all else. Sums stay as they are.
+
+        What stops in the middle goes on when it is called again.
+        """
+        ...
+
+    def receipts(self, user: User) -> AsyncIterator[tuple[LedgerRow, ...]]:
+        """What the person used, and what others used for them, some at a time."""
+        ...
+
+    def entries(self, user: User) -> AsyncIterator[tuple[Entry, ...]]:
+        """The entries of the audit trail that the person made, or that name them, some at a time."""
+        ...
+
+
 class Entities(Protocol):
     """Everyone and everything that limits and budgets hang on, beside keys. A change is visible to `find` at once."""
 
@@ -203,6 +241,9 @@ class Entities(Protocol):
 
     @property
     def members(self) -> Memberships: ...
+
+    @property
+    def persons(self) -> Persons: ...
 
     def reset_spend(self, *, by: str | None, now: UnixMs) -> AsyncIterator[tuple[str, str]]:
         """Set what every key and team has spent to 0, as `spend` set on one does. Gives the kind and the id of each

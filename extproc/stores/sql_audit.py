@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.model import UnixMs
 from extproc.stores import audit_values
-from extproc.stores.audit_chain import Actor, AuditKey, Entry, Head, acting
+from extproc.stores.audit_chain import ERASED, Actor, AuditKey, Entry, Head, acting, new_cover
 from extproc.stores.contract import AuditFilter, Page
 from extproc.stores.sql_database import Database
 from extproc.stores.tables_audit import audit, audit_head
@@ -59,6 +59,14 @@ class Change:
     def rotated(self, table: str, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         self._note("rotated", table, name, *audit_values.difference(table, before, after))
 
+    def forgotten(self, table: str, name: str, told: Mapping[str, Any] | None = None) -> None:
+        """Deleted, without a word of what it was. `told` must tell of nobody."""
+        self._note("deleted", table, name, None, audit_values.text(told) if told is not None else None)
+
+    def erased(self, name: str, columns: Mapping[str, Sequence[str]]) -> None:
+        """Columns of entries of this trail were, by the numbers of the entries."""
+        self._note(ERASED, str(audit.name), name, None, audit_values.text(columns))
+
     def _note(self, action: str, table: str, name: str, before: str | None, after: str | None) -> None:
         self.noted.append((action, audit_values.TABLES.get(table, table), name, before, after))
 
@@ -93,6 +101,10 @@ class SqlTrail:
         for entry in entries:
             told = {"seq": entry.seq, "hash": entry.hash, "action": entry.action, "table": entry.table_name}
             logger.info("audit", extra=told)
+
+    def sign(self, content: str) -> tuple[str, str]:
+        """The id of the key of now, and its signature of a text; both empty where there is no key."""
+        return (self._key.id, self._key.sign(content)) if self._key is not None else ("", "")
 
     async def find(self, entry_id: str) -> Entry | None:
         async with self._database.reading() as connection:
@@ -149,7 +161,7 @@ def _entry(
     return Entry(
         seq=head.seq + 1, id=str(uuid.uuid4()), at=now, changed_by=actor.name, changed_by_key=actor.key, ip=actor.ip,
         action=action, table_name=table, object_id=name, before=before, after=after,
-        previous=head.hash, key_id=key.id,
+        previous=head.hash, key_id=key.id, cover=new_cover(),
     )  # fmt: skip
 
 

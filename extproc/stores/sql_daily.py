@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    delete,
     func,
     or_,
     select,
@@ -65,6 +66,22 @@ def _summed(rows: Iterable[tuple[Mapping[str, Any], dict[str, str]]]) -> list[di
         for name in (*_TOKENS, "spend"):
             held[name] = min(held[name] + (row[name] or 0), _LARGEST_SUM)
     return sorted(found.values(), key=lambda each: str(each["id"]))
+
+
+async def rename(connection: AsyncConnection, old_names: Mapping[str, Collection[str]], new: str, *, most: int) -> int:
+    """Put another name in place of these in the columns, in so many rows of each table; how many there were."""
+    renamed = 0
+    for table, more in ((daily_spend, ()), (daily_tag_spend, ("tag",))):
+        theirs = or_(*(table.c[column].in_(names) for column, names in old_names.items()))
+        held = select(table).where(theirs).order_by(table.c.id).limit(most).with_for_update()
+        old = [dict(row) for row in (await connection.execute(held)).mappings()]
+        await connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in old])))
+        for row in old:
+            row |= {column: new for column, names in old_names.items() if row[column] in names}
+            row["id"] = _id([row[name] for name in ("day", *_WHO, *more)])
+        await _upsert(connection, table, sorted(old, key=lambda row: str(row["id"])))
+        renamed += len(old)
+    return renamed
 
 
 async def _upsert(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from extproc.model import Budget, EndUser, Membership, StoredModel, Tag, Team, U
 from extproc.stores import tables, tables_models
 from extproc.stores.sql_audit import Change, SqlTrail
 from extproc.stores.sql_keys import retire_keys
+from extproc.stores.sql_persons import SqlPersons
 from extproc.stores.sql_reset import reset_spend
 from extproc.stores.sql_rows import Deletion, SqlRows, T, changed_columns, columns_of, hold, to_columns, to_struct
 from extproc.stores.tables import keys, memberships
@@ -116,6 +117,7 @@ class SqlEntities:
         self.budgets = SqlRows(trail, Budget, tables.budgets, {"": "budget_id"})
         self.models = SqlRows(trail, StoredModel, tables_models.models, {"": "model_id"})
         self.members = SqlMembers(trail)
+        self.persons = SqlPersons(trail)
         self._entities_trail = trail
 
     def reset_spend(self, *, by: str | None, now: UnixMs) -> AsyncIterator[tuple[str, str]]:

@@ -117,7 +117,7 @@ class SqlLedger:
         statement = select(ledger).where(_matching(wanted)).order_by(*_NEWEST_FIRST).limit(limit)
         async with self._database.reading() as connection:
             found = (await connection.execute(statement)).mappings().all()
-        return tuple(LedgerRow(_to_receipt(row), row["booked_at"]) for row in found)
+        return tuple(LedgerRow(to_receipt(row), row["booked_at"]) for row in found)
 
     async def log_page(
         self, wanted: LogFilter, *, page: int, size: int, sort_by: str, descending: bool
@@ -127,7 +127,7 @@ class SqlLedger:
         ordered = select(ledger).where(_logged(wanted)).order_by(*order)
         async with self._database.reading() as connection:
             found = (await connection.execute(ordered.limit(size).offset((page - 1) * size))).mappings().all()
-        return tuple(LedgerRow(_to_receipt(row), row["booked_at"]) for row in found)
+        return tuple(LedgerRow(to_receipt(row), row["booked_at"]) for row in found)
 
     async def log_count(self, wanted: LogFilter, *, most: int) -> int:
         counted = select(ledger.c.started_at).where(_logged(wanted)).limit(most).subquery()
@@ -262,7 +262,8 @@ def _storable(value: Any) -> Any:
     return max(-LARGEST, min(value, LARGEST))
 
 
-def _to_receipt(row: RowMapping) -> Receipt:
+def to_receipt(row: RowMapping) -> Receipt:
+    """A receipt from all columns of the ledger."""
     values = {name: row[name] for name in _FIELDS}
     usage = Usage(**{name: row[name] for name in Usage.__struct_fields__})
     return Receipt(**{**values, "tags": tuple(values["tags"]), "usage": usage})

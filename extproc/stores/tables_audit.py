@@ -1,7 +1,7 @@
 """Tables of the audit trail, and copies of deleted teams.
 
 `audit` only grows. Each row holds a hash over itself and the hash of the row before it; `audit_head` has one row, which
-says where the chain ends and is held while it grows. `before` and `after` are the very texts that were hashed.
+says where the chain ends and is held while it grows. `before` and `after` are the very texts that were committed to.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ audit = Table(
     Column("after", Text),
     Column("previous", Text, nullable=False),
     Column("key_id", Text, nullable=False),
+    Column("cover", Text, nullable=False),
     Column("hash", Text, nullable=False),
     Index("uq_audit_id", "id", unique=True),
     Index("ix_audit_at", "at"),

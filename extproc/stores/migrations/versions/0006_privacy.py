@@ -1,6 +1,9 @@
-"""What the law asks for: receipts of deletion, message content that may be kept."""
+"""What may tell of a person in the audit trail can be erased: the chain holds commitments only."""
 
 from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0006"
 down_revision = "0005"
@@ -9,4 +12,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    op.add_column("audit", sa.Column("cover", sa.Text(), nullable=False, server_default=""))

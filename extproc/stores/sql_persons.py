@@ -1,0 +1,252 @@
+"""All that is kept of a person: told to them, and erased for them.
+
+An erasure goes in steps that can be taken again, the account last: whatever stops it, the next call for the same
+person goes on. Receipts and sums by day keep what was used and get a name drawn for this erasure in place of the
+person's, so no sum of a team, a key or a model changes. Steps over large tables change a bounded number of rows each.
+
+The audit trail keeps that something was changed. What it says of the person is erased wherever one of their names
+stands by itself (id, address, alias, aliases of keys): rather too much than too little.
+
+An end user of the person's e-mail address is the person. One of the person's id is, unless it is a customer with an
+account of its own: applications name their customers as they like.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Table, and_, case, delete, false, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from extproc.model import User
+from extproc.stores import audit_chain, sql_daily
+from extproc.stores.audit_chain import Actor, Entry, act_as, acting
+from extproc.stores.audit_values import text
+from extproc.stores.contract import Erasure, LedgerRow
+from extproc.stores.sql_audit import Change, SqlTrail
+from extproc.stores.sql_ledger import to_receipt
+from extproc.stores.sql_rows import columns_of, hold, to_struct
+from extproc.stores.tables import budgets, deleted_keys, end_users, keys, ledger, memberships, tags, users
+from extproc.stores.tables_audit import audit, deleted_teams
+from extproc.stores.tables_models import key_credentials, models
+
+#: Rows of one transaction.
+MOST = 2_000
+_PAGE = 500
+_STAMPS = ("created_by", "updated_by", "deleted_by")
+_STAMPED = (keys, deleted_keys, budgets, tags, models, deleted_teams)
+#: Of a receipt, what tells of the person beside their name.
+_PERSONAL: Mapping[str, Any] = {"requester_ip": "", "user_agent": "", "metadata": {}}
+#: What stands there has a meaning of its own, even where it reads like somebody's name.
+_NO_NAMES = frozenset({"role", "user_role", "status", "models"})
+
+
+class SqlPersons:
+    """`Persons`."""
+
+    def __init__(self, trail: SqlTrail) -> None:
+        self._trail = trail
+        self._database = trail.database
+
+    async def find(self, name: str) -> User | None:
+        """By id, else by e-mail address."""
+        async with self._database.reading() as connection:
+            for column in (users.c.id, users.c.email):
+                found = select(*columns_of(User, users)).where(column == name)
+                if (row := (await connection.execute(found)).mappings().one_or_none()) is not None:
+                    return to_struct(User, row)
+        return None
+
+    async def keys_of(self, user_id: str) -> tuple[str, ...]:
+        """The digests of the person's keys."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(keys.c.digest).where(keys.c.user_id == user_id))
+            return tuple(found.scalars())
+
+    async def block(self, user_id: str) -> None:
+        """Let nothing new come in from now on. It is a part of the erasure, so the trail does not tell of it."""
+        async with self._trail.changing() as change:
+            for row in await hold(change.connection, users, users.c.id == user_id):
+                blocked = {**row["fields"], "blocked": True}
+                await change.connection.execute(update(users).where(users.c.id == user_id).values(fields=blocked))
+
+    async def erase(self, user: User, *, deleted_by: str) -> Erasure:
+        """Forget the person. Raises `StoreUnavailable` in the middle of it; then it is to be called again."""
+        tombstone = f"deleted-{uuid.uuid4().hex[:16]}"
+        names, served = await self._names(user), await self._served(user)
+        if acting().name in names:
+            act_as(Actor(tombstone, acting().key))
+        removed = {"audit": await self._erase_entries(names, tombstone)}
+        removed["ledger"] = await self._rename_receipts(user.id, served, tombstone)
+        removed["daily_spend"] = await self._rename_days({"user_id": {user.id}, "end_user": served}, tombstone)
+        async with self._trail.changing() as change:
+            by = tombstone if deleted_by in names else deleted_by
+            removed |= await _remove(change, user.id, served)
+            for table in _STAMPED:
+                await _rename_stamps(change.connection, table, names, tombstone)
+            change.forgotten("users", tombstone, {"removed": removed, "deleted_by": by})
+        # Somebody may have changed the person's account in the meantime.
+        removed["audit"] += await self._erase_entries(names, tombstone)
+        return Erasure(tombstone, removed)
+
+    async def receipts(self, user: User) -> AsyncIterator[tuple[LedgerRow, ...]]:
+        """What the person used, and what others used for them, some rows at a time, the oldest first."""
+        others = or_(ledger.c.user_id.is_(None), ledger.c.user_id != user.id)
+        served = and_(ledger.c.end_user.in_(await self._served(user)), others)
+        for theirs in (ledger.c.user_id == user.id, served):
+            after: ColumnElement[bool] = ledger.c.started_at.is_not(None)
+            while rows := await self._page(and_(theirs, after)):
+                yield rows
+                at, last = rows[-1].receipt.started_at, rows[-1].receipt.event_id
+                after = or_(ledger.c.started_at > at, and_(ledger.c.started_at == at, ledger.c.event_id > last))
+
+    async def entries(self, user: User) -> AsyncIterator[tuple[Entry, ...]]:
+        """The entries of the audit trail that the person made, or that name them."""
+        names, last = await self._names(user), 0
+        while found := await self._entries_after(names, last):
+            last = found[-1].seq
+            yield tuple(entry for entry in found if _telling(entry, names))
+
+    async def _page(self, wanted: ColumnElement[bool]) -> tuple[LedgerRow, ...]:
+        statement = select(ledger).where(wanted).order_by(ledger.c.started_at, ledger.c.event_id).limit(_PAGE)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(statement)).mappings().all()
+        return tuple(LedgerRow(to_receipt(row), row["booked_at"]) for row in found)
+
+    async def _names(self, user: User) -> set[str]:
+        """What the person goes by, with the aliases of their keys."""
+        found = {user.id, user.email, user.alias}
+        async with self._database.reading() as connection:
+            for table in (keys, deleted_keys):
+                aliases = select(table.c.alias).where(table.c.user_id == user.id)
+                found |= {*(await connection.execute(aliases)).scalars()}
+        return {name for name in found if name}
+
+    async def _served(self, user: User) -> set[str]:
+        """The end users who are the person."""
+        found = {name for name in (user.id, user.email) if name}
+        async with self._database.reading() as connection:
+            account = await connection.scalar(select(end_users.c.id).where(end_users.c.id == user.id))
+        return found - {account} if "@" not in user.id else found
+
+    async def _entries_after(self, names: Collection[str], seq: int) -> list[Entry]:
+        """Those that may name the person, at most `MOST`."""
+        written = [text(name)[1:-1] for name in names]
+        columns = [audit.c[name] for name in audit_chain.PERSONAL]
+        named = or_(false(), *(column.icontains(name, autoescape=True) for column in columns for name in written))
+        wanted = select(*(audit.c[name] for name in Entry.__struct_fields__)).where(audit.c.seq > seq, named)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(wanted.order_by(audit.c.seq).limit(MOST))).mappings().all()
+        return [_to_entry({**row}) for row in found]
+
+    async def _erase_entries(self, names: Collection[str], tombstone: str) -> int:
+        erased, last = 0, 0
+        while found := await self._entries_after(names, last):
+            last = found[-1].seq
+            wanted = audit.c.seq.in_([entry.seq for entry in found if _telling(entry, names)])
+            async with self._trail.changing() as change:
+                # Read again: another erasure may have been at them.
+                held = [_to_entry(row) for row in await hold(change.connection, audit, wanted)]
+                told = {str(entry.seq): columns for entry in held if (columns := _telling(entry, names))}
+                for entry in held:
+                    await _write(change.connection, entry, told.get(str(entry.seq), []))
+                if told:
+                    change.erased(tombstone, told)
+            erased += len(told)
+        return erased
+
+    async def _rename_receipts(self, user_id: str, served: Collection[str], tombstone: str) -> int:
+        theirs, for_them = ledger.c.user_id == user_id, ledger.c.end_user.in_(served)
+        end_user = case((for_them, tombstone), else_=ledger.c.end_user)
+        own = await self._change(theirs, {"user_id": tombstone, "key_alias": None, "end_user": end_user})
+        return own + await self._change(for_them, {"end_user": tombstone})
+
+    async def _change(self, wanted: ColumnElement[bool], values: dict[str, Any]) -> int:
+        """Change receipts so that they are wanted no more, some at a time."""
+        some = select(ledger.c.event_id).where(wanted).limit(MOST)
+        statement = update(ledger).where(ledger.c.event_id.in_(some)).values({**_PERSONAL, **values})
+        changed = 0
+        while True:
+            async with self._trail.changing() as change:
+                count = (await change.connection.execute(statement)).rowcount
+            changed += count
+            if count < MOST:
+                return changed
+
+    async def _rename_days(self, names: Mapping[str, Collection[str]], tombstone: str) -> int:
+        renamed = 0
+        while True:
+            async with self._trail.changing() as change:
+                count = await sql_daily.rename(change.connection, names, tombstone, most=MOST)
+            renamed += count
+            if not count:
+                return renamed
+
+
+async def _remove(change: Change, user_id: str, served: Collection[str]) -> dict[str, int]:
+    """The account and all that hangs on it, in the order in which everybody locks: keys, users, members."""
+    connection, removed = change.connection, {}
+    owned = await hold(connection, keys, keys.c.user_id == user_id)
+    await hold(connection, users, users.c.id == user_id)
+    of_owned = select(keys.c.digest).where(keys.c.user_id == user_id)
+    await connection.execute(delete(key_credentials).where(key_credentials.c.key_digest.in_(of_owned)))
+    for table in (keys, deleted_keys, users, memberships):
+        column = table.c.id if table is users else table.c.user_id
+        removed[str(table.name)] = (await connection.execute(delete(table).where(column == user_id))).rowcount
+    accounts = delete(end_users).where(end_users.c.id.in_(served))
+    removed["end_users"] = (await connection.execute(accounts)).rowcount
+    for row in owned:
+        change.forgotten("keys", row["digest"])
+    return removed
+
+
+async def _rename_stamps(connection: AsyncConnection, table: Table, names: Collection[str], tombstone: str) -> None:
+    """Who made and changed what is somebody else's."""
+    for column in (table.c[name] for name in _STAMPS if name in table.c):
+        if table is keys:
+            await hold(connection, table, column.in_(names))
+        await connection.execute(update(table).where(column.in_(names)).values({column.name: tombstone}))
+
+
+def _to_entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(**row)
+
+
+async def _write(connection: AsyncConnection, entry: Entry, columns: Collection[str]) -> None:
+    """Erase these columns of an entry that is held."""
+    erased = entry.without(columns)
+    values = {name: getattr(erased, name) for name in (*columns, "cover")}
+    await connection.execute(update(audit).where(audit.c.seq == entry.seq).values(values))
+
+
+def _telling(entry: Entry, names: Collection[str]) -> list[str]:
+    """The columns that tell of the person. Where they made the change, so does the address they made it from."""
+    pattern = re.compile(
+        rf"(?<![\w.@-])(?:{'|'.join(re.escape(name) for name in sorted(names, key=len, reverse=True))})(?![\w@-])",
+        re.IGNORECASE,
+    )
+    found = [name for name in ("changed_by", "object_id") if pattern.search(getattr(entry, name))]
+    if "changed_by" in found and entry.ip:
+        found.append("ip")
+    if entry.action == audit_chain.ERASED:
+        return [name for name in found if name != "object_id"]
+    for name in ("before", "after"):
+        written = getattr(entry, name)
+        if written is not None and _names(msgspec.json.decode(written), pattern):
+            found.append(name)
+    return [name for name in found if name not in entry.erased_columns]
+
+
+def _names(value: Any, pattern: re.Pattern[str]) -> bool:
+    """Whether the pattern is found in any text of a document, those that name its members included."""
+    if isinstance(value, dict):
+        return any(
+            pattern.search(name) or (name not in _NO_NAMES and _names(each, pattern)) for name, each in value.items()
+        )
+    if isinstance(value, list):
+        return any(_names(each, pattern) for each in value)
+    return isinstance(value, str) and pattern.search(value) is not None
