@@ -1,4 +1,6 @@
-"""`verify-audit`: whether the audit trail is whole. It only reads, and may run beside the gateway at any time.
+"""`verify-audit`: whether the audit trail is whole; `verify-receipt`: whether a receipt is ours.
+
+Both only read, and may run beside the gateway at any time.
 
 The keys are those that the settings name, of now and of before; `--earlier-key` adds one that they no longer name.
 """
@@ -64,6 +66,40 @@ def verify_audit(
     _print(told, as_json=as_json)
     if problems:
         raise typer.Exit(BROKEN_CODE)
+
+
+def verify_receipt(
+    file: Annotated[Path, typer.Argument(help="A receipt that `DELETE /user/delete` answered.", dir_okay=False)],
+    config: Config = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    user_id: Annotated[str | None, typer.Option("--user-id", help="Whether it is about this user, too.")] = None,
+    earlier_key: EarlierKeys = None,
+) -> None:
+    """Check that this gateway signed a receipt of deletion, and that nobody has changed it.
+
+    Ends with 0 if it is genuine, with 1 if it is not, with 2 if it or a key cannot be read.
+    """
+    from extproc import settings
+    from extproc.stores import deletion_receipts
+
+    receipt = _read_receipt(file)
+    if not deletion_receipts.is_genuine(receipt, _keys(settings.load(config), data_dir, earlier_key or [])):
+        typer.echo("the receipt was not signed with a key that is known here, or was changed")
+        raise typer.Exit(BROKEN_CODE)
+    if user_id is not None and not deletion_receipts.is_about(receipt, user_id):
+        typer.echo("the receipt is genuine, but about somebody else")
+        raise typer.Exit(BROKEN_CODE)
+    typer.echo(f"the receipt is genuine: deleted at {receipt['deleted_at']} by {receipt['deleted_by']}")
+
+
+def _read_receipt(file: Path) -> dict[str, Any]:
+    try:
+        receipt = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read as a receipt: {type(error).__name__}") from None
+    if not isinstance(receipt, dict):
+        raise ConfigError(f"{file} cannot be read as a receipt: it is no object")
+    return receipt
 
 
 async def _verified(loaded: Settings, data_dir: Path, verifier: Verifier) -> tuple[list[str], int]:

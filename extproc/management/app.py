@@ -24,6 +24,7 @@ from extproc.management import (
     members,
     model_admin,
     models,
+    persons,
     spend,
     spend_logs,
     spend_reports,
@@ -60,6 +61,7 @@ def create_app(parts: ManagementParts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.state.erasures = persons.Erasures()
     for router in (
         keys.administration,
         keys.reading,
@@ -73,6 +75,8 @@ def create_app(parts: ManagementParts) -> FastAPI:
         members.administration,
         users.administration,
         users.reading,
+        persons.administration,
+        persons.reading,
         customers.administration,
         budgets.administration,
         tags.administration,

@@ -1,4 +1,4 @@
-"""`/user/…`: make, show, change, delete and list users.
+"""`/user/…`: make, show, change and list users; `persons.py` deletes them.
 
 Only the administrator changes users. A blocked user's keys are refused everywhere. A key sees the user it belongs to.
 """
@@ -22,7 +22,7 @@ from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
 from extproc.management.fields import Id
 from extproc.management.members import Member, enrol, team_named
 from extproc.management.parts import ManagementParts, Parts
-from extproc.management.team_schemas import DeleteUsers, NamedUser, NewUser, UpdateUser, UserFields, UserFurther
+from extproc.management.team_schemas import NamedUser, NewUser, UpdateUser, UserFields, UserFurther
 from extproc.management.telling import told_of, told_of_all
 from extproc.management.window_spend import of_owner
 from extproc.model import Key, User
@@ -147,18 +147,6 @@ async def block(parts: Parts, wanted: NamedUser) -> Any:
 async def unblock(parts: Parts, wanted: NamedUser) -> Any:
     """Keys that are blocked themselves stay blocked."""
     return await _block(parts, wanted.user_id, blocked=False)
-
-
-@administration.post("/user/delete", response_model=int, summary="Delete users with their keys")
-async def delete(parts: Parts, caller: Caller, wanted: DeleteUsers) -> Any:
-    """All of them or, if one is unknown, none; how many. Their keys are refused at once."""
-    async with told_of_all(parts, (Scope("user", user_id) for user_id in wanted.user_ids)):
-        deleted = await parts.entities.users.delete(
-            wanted.user_ids, deleted_by=caller.user_id or caller.name, now=parts.now()
-        )
-    if not deleted:
-        raise not_found("user", ", ".join(wanted.user_ids[:10]))
-    return len(deleted)
 
 
 @reading.get("/user/info", response_model=UserInfo, summary="Show a user with their keys and teams")

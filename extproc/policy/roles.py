@@ -64,6 +64,7 @@ _TABLE: dict[Who, str] = {
     """,
     Who.EVERY_KEY: """
         GET /key/info  POST /key/health  GET /user/info  GET /v2/user/info  GET /health  GET /extproc/explain
+        GET /user/{user_id}  GET /user/{user_id}/export
         GET /v1/models  GET /models  GET /v1/models/{model:path}  GET /models/{model:path}
         GET /model/info  GET /v1/model/info  GET /v2/model/info
         POST /guardrails/apply_guardrail  GET /guardrails/list
@@ -102,7 +103,7 @@ _TABLE: dict[Who, str] = {
     Who.ADMIN: """
         POST /key/bulk_update  POST /global/spend/reset
         POST /team/new  POST /team/delete  POST /team/block  POST /team/unblock
-        POST /user/new  POST /user/update  POST /user/delete  POST /user/block  POST /user/unblock
+        POST /user/new  POST /user/update  POST /user/delete  DELETE /user/delete  POST /user/block  POST /user/unblock
         POST /customer/new  POST /customer/update  POST /customer/delete  POST /customer/block  POST /customer/unblock
         POST /budget/new  POST /budget/update  POST /budget/delete
         POST /tag/new  POST /tag/update  POST /tag/delete

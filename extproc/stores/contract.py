@@ -190,10 +190,6 @@ class Persons(Protocol):
         """By id, else by e-mail address."""
         ...
 
-    async def keys_of(self, user_id: str) -> tuple[str, ...]:
-        """The digests of the person's keys."""
-        ...
-
     async def block(self, user_id: str) -> None:
         """Let nothing new come in, as the first step of an erasure."""
         ...
@@ -337,6 +333,10 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 class AuditTrail(Protocol):
     """What was changed, by whom. The stores write it themselves, in the transaction of each change."""
+
+    def sign(self, content: str) -> tuple[str, str]:
+        """The id of the trail's key, and its signature of a text; both empty where there is none."""
+        ...
 
     async def find(self, entry_id: str) -> Entry | None: ...
 

@@ -61,12 +61,6 @@ class SqlPersons:
                     return to_struct(User, row)
         return None
 
-    async def keys_of(self, user_id: str) -> tuple[str, ...]:
-        """The digests of the person's keys."""
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(keys.c.digest).where(keys.c.user_id == user_id))
-            return tuple(found.scalars())
-
     async def block(self, user_id: str) -> None:
         """Let nothing new come in from now on. It is a part of the erasure, so the trail does not tell of it."""
         async with self._trail.changing() as change:

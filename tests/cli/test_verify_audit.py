@@ -1,4 +1,4 @@
-"""`verify-audit`: the trail of a data directory, as the gateway left it and as somebody changed it."""
+"""`verify-audit` and `verify-receipt`: what the gateway left, as it was and as somebody changed it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from extproc.model import Budget
 from extproc.stores.audit_chain import AuditKey
+from extproc.stores.deletion_receipts import Subject, signed
 from extproc.stores.sql import SqlStore
 
 KEY = "the encryption key of this gateway"
@@ -86,3 +87,34 @@ def test_a_key_that_the_settings_no_longer_name_can_be_told(run, folder, monkeyp
 
 def test_a_head_that_is_none_is_refused(run, folder):
     assert run("verify-audit", "--data-dir", str(folder), "--expect-head", "7").code == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "user_id", "code", "told"),
+    [
+        ({}, None, 0, "the receipt is genuine: deleted at 2026-11-26 by admin"),
+        ({}, "carol", 0, "the receipt is genuine"),
+        ({}, "dave", 1, "about somebody else"),
+        ({"removed": {"ledger": 0}}, None, 1, "or was changed"),
+        ({"signature": ""}, None, 1, "or was changed"),
+    ],
+)
+def test_a_receipt_of_deletion_is_checked(run, folder, changed, user_id, code, told):
+    key, subject = AuditKey(KEY), Subject.of("carol")
+    content = {
+        "subject": {"salt": subject.salt, "hash": subject.hash}, "removed": {"ledger": 3},
+        "deleted_at": "2026-11-26", "deleted_by": "admin",
+    }  # fmt: skip
+    receipt = signed(content, lambda text: (key.id, key.sign(text))) | changed
+    (folder / "receipt.json").write_text(json.dumps(receipt))
+    about = ["--user-id", user_id] if user_id else []
+    ended = run("verify-receipt", str(folder / "receipt.json"), "--data-dir", str(folder), *about)
+
+    assert (ended.code, ended.err) == (code, "")
+    assert told in ended.out
+
+
+def test_a_file_that_is_no_receipt_ends_with_2(run, folder):
+    (folder / "receipt.json").write_text("not JSON")
+
+    assert run("verify-receipt", str(folder / "receipt.json"), "--data-dir", str(folder)).code == 2

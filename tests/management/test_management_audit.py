@@ -42,7 +42,6 @@ CHANGES: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any], str]]
     "/team/member_delete": ([TEAM, USER, MEMBER], {"team_id": "t", "user_id": "u"}, "deleted"),
     "/user/new": ([], {"auto_create_key": False}, "created"),
     "/user/update": ([USER], {"user_id": "u", "rpm_limit": 5}, "updated"),
-    "/user/delete": ([USER], {"user_ids": ["u"]}, "deleted"),
     "/customer/new": ([], {"user_id": "c"}, "created"),
     "/customer/update": ([CUSTOMER], {"user_id": "c", "max_budget": 5}, "updated"),
     "/customer/block": ([CUSTOMER], {"user_ids": ["c"]}, "blocked"),
@@ -57,7 +56,7 @@ CHANGES: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any], str]]
 }  # fmt: skip
 #: What is asked with a POST and changes nothing, and what has a test of its own.
 HARMLESS = {"/v2/key/info", "/key/health", "/budget/info", "/tag/info"}
-ELSEWHERE = {"/model/new", "/model/update", "/model/delete"}
+ELSEWHERE = {"/model/new", "/model/update", "/model/delete", "/user/delete"}
 
 
 async def entries(client: Any, **query: Any) -> list[dict[str, Any]]:

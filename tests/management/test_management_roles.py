@@ -37,6 +37,7 @@ ALLOWED = {
     "POST /global/spend/reset": "A",
     "POST /key/bulk_update": "A", "POST /team/new": "A", "POST /team/delete": "A", "POST /team/block": "A",
     "POST /team/unblock": "A", "POST /user/new": "A", "POST /user/update": "A", "POST /user/delete": "A",
+    "DELETE /user/delete": "A", "GET /user/{user_id}": "AVIRCK", "GET /user/{user_id}/export": "AVIRCK",
     "POST /user/block": "A", "POST /user/unblock": "A", "POST /customer/new": "A", "POST /customer/update": "A",
     "POST /customer/delete": "A", "POST /customer/block": "A", "POST /customer/unblock": "A",
     "POST /end_user/new": "A", "POST /end_user/update": "A", "POST /end_user/delete": "A",
@@ -129,7 +130,7 @@ async def test_every_route_that_is_open_to_anyone_is_said_to_be(house):
 @pytest.mark.parametrize("route", ALLOWED)
 async def test_a_route_lets_in_the_roles_that_it_is_for_and_no_other(house, route, letter):
     method, path = route.split()
-    for name in ("key", "model:path", "model_id", "id", "team_id"):
+    for name in ("key", "model:path", "model_id", "id", "team_id", "user_id"):
         path = path.replace(f"{{{name}}}", "x")
     async with house.caller(f"sk-role-{ROLES[letter]}-0123456789") as caller:
         body = {"content": b"[", "headers": {"content-type": "application/json"}} if method != "GET" else {}
@@ -154,6 +155,8 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/v2/user/info", {"user_id": "user-{x}"}),
     ("/customer/info", {"end_user_id": "customer-{x}"}),
     ("/user/list", {"user_ids": "user-{x}"}),
+    ("/user/user-{x}", {}),
+    ("/user/user@{x}.example/export", {}),
     *(("/spend/logs", {"api_key": f"sk-{name}-{{x}}-0123456789"}) for name in KEYS),
 ]
 _THEIRS = [f"sk-{name}-{{x}}-0123456789" for name in KEYS]
@@ -211,7 +214,7 @@ async def test_no_key_of_one_tenant_reads_or_changes_anything_of_the_other(house
         for name in KEYS:
             async with house.caller(raw(name, mine)) as caller:
                 for path, query in READS:
-                    response = await caller.get(path, params=told(query, mine, other))
+                    response = await caller.get(told(path, mine, other), params=told(query, mine, other))
                     assert response.status_code in {401, 403}, (name, path, query, response.text)
                     assert f"{other}.example" not in response.text
                 for path, body in WRITES:
@@ -220,7 +223,7 @@ async def test_no_key_of_one_tenant_reads_or_changes_anything_of_the_other(house
             attempts += len(READS) + len(WRITES)
         assert await _seen_by_admin(admin) == before
 
-    assert attempts == len(KEYS) * (len(READS) + len(WRITES)) == 410
+    assert attempts == len(KEYS) * (len(READS) + len(WRITES)) == 420
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -1,0 +1,217 @@
+"""What the law gives a person: all that is kept of them, and its erasure.
+
+An export is streamed, some rows at a time. An erasure may take longer than a client waits: it goes on in the
+background, and whoever asks again gets its answer. If the process ends in the middle, asking again goes on where it
+was: the account, blocked from the beginning on, is removed last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from extproc.holds import Scope
+from extproc.management import audit, rows, team_rows
+from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.documentation import ERRORS
+from extproc.management.errors import NOT_YOURS, Refused, not_found
+from extproc.management.fields import Text
+from extproc.management.moments import iso
+from extproc.management.parts import ManagementParts, Parts
+from extproc.management.spend_rows import spend_row
+from extproc.management.team_schemas import DeleteUsers
+from extproc.management.telling import told_of_all
+from extproc.model import Key, User
+from extproc.policy.refusals import Refusal
+from extproc.stores.contract import Erasure, KeyFilter
+from extproc.stores.deletion_receipts import Subject, signed
+from extproc.stores.spending import SumFilter
+
+administration = APIRouter(route_class=AdminRoute, tags=["users"], responses=ERRORS)
+reading = APIRouter(route_class=AnyKeyRoute, tags=["users"], responses=ERRORS)
+
+STILL_ERASING = Refusal(
+    503, "service_unavailable_error", "The user is being deleted. Ask again for the answer.", None, "still_erasing",
+    ((b"retry-after", b"5"),),
+)  # fmt: skip
+_SECONDS = 20.0
+_PAGE = 100
+_SUMS = ("day", "team_id", "model_group", "provider")
+#: Erasures whose answer nobody asked for.
+_MOST_KEPT = 100
+
+
+class Erasures:
+    """Those that go on in this process, by the name that was asked for."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
+        self._tasks: dict[str, asyncio.Task[tuple[User, Erasure]]] = {}
+
+    async def of(self, parts: ManagementParts, caller: Key, name: str) -> tuple[User, Erasure]:
+        """The erasure of this person, who is known by id or e-mail address. Raises `Refused`."""
+        task = self._tasks.get(name)
+        if task is None:
+            user = await parts.entities.persons.find(name)
+            if user is None:
+                raise not_found("user", name)
+            task = self._tasks[name] = asyncio.create_task(_erase(parts, caller, user))
+        await asyncio.wait({task}, timeout=self._seconds)
+        if not task.done():
+            self._forget_answers()
+            raise Refused(STILL_ERASING)
+        self._tasks.pop(name, None)
+        return task.result()
+
+    def _forget_answers(self) -> None:
+        for name in [name for name, task in self._tasks.items() if task.done()][:-_MOST_KEPT]:
+            del self._tasks[name]
+
+
+class DeleteUser(BaseModel):
+    """`DELETE /user/delete`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "user@example.com"}]})
+
+    user_id: Annotated[Text, Field(min_length=1, description="An id, or an e-mail address.")]
+
+
+class DeletionReceipt(BaseModel):
+    """What was removed. `subject.hash` is an HMAC-SHA-256 of the id under `subject.salt`. `extproc verify-receipt`
+    checks the signature, which is empty where nothing is written to the audit trail either."""
+
+    kind: str
+    subject: dict[str, str]
+    replaced_by: Annotated[str, Field(description="What receipts and sums by day have in place of the user's name.")]
+    removed: Annotated[dict[str, int], Field(description="By table, how many rows were changed or removed.")]
+    deleted_at: str
+    deleted_by: str
+    key_id: str
+    signature: str
+
+
+@administration.post("/user/delete", response_model=int, summary="Delete users with their keys and personal data")
+async def delete_users(request: Request, parts: Parts, caller: Caller, wanted: DeleteUsers) -> Any:
+    """All of them or, if one is unknown, none; how many. Their keys are refused at once. Their receipts stay, under a
+    name drawn for each. A 503 with `retry-after` says that it takes longer: ask again for each of them."""
+    known = [await parts.entities.persons.find(name) for name in wanted.user_ids]
+    ids = dict.fromkeys(user.id for user in known if user is not None)
+    if None in known:
+        raise not_found("user", ", ".join(wanted.user_ids[:10]))
+    for user_id in ids:
+        await _erasures(request).of(parts, caller, user_id)
+    return len(ids)
+
+
+@administration.delete("/user/delete", response_model=DeletionReceipt, summary="Delete a user, and get a receipt")
+async def delete_user(
+    request: Request, parts: Parts, caller: Caller, wanted: Annotated[DeleteUser, Body()]
+) -> dict[str, Any]:
+    """The account, the keys, the memberships and all personal data. A 503 with `retry-after` says that it takes longer:
+    ask again for the receipt."""
+    user, done = await _erasures(request).of(parts, caller, wanted.user_id)
+    by = caller.user_id or caller.name
+    content = {
+        "subject": msgspec.structs.asdict(Subject.of(user.id)),
+        "replaced_by": done.tombstone,
+        "removed": done.removed,
+        "deleted_at": iso(parts.now()),
+        "deleted_by": done.tombstone if by == user.id else by,
+    }
+    return signed(content, parts.trail.sign)
+
+
+@reading.get("/user/{user_id}/export", response_model=None, summary="All that is kept of a user")
+@reading.get("/user/{user_id}", response_model=None, summary="All that is kept of a user")
+async def export(parts: Parts, caller: Caller, user_id: str) -> StreamingResponse:
+    """As one JSON object, by id or e-mail address, streamed: the account, keys without secrets, memberships, exchanges,
+    sums by day, and entries of the audit trail. For the administrator, and for the user's own keys."""
+    if not is_admin(caller) and user_id not in _own_names(caller):
+        raise Refused(NOT_YOURS)
+    user = await parts.entities.persons.find(user_id)
+    if user is None:
+        raise not_found("user", user_id)
+    return StreamingResponse(_exported(parts, user), media_type="application/json")
+
+
+def _erasures(request: Request) -> Erasures:
+    erasures: Erasures = request.app.state.erasures
+    return erasures
+
+
+def _own_names(caller: Key) -> set[str]:
+    email = caller.user.email if caller.user is not None else None
+    return {name for name in (caller.user_id, email) if name}
+
+
+async def _erase(parts: ManagementParts, caller: Key, user: User) -> tuple[User, Erasure]:
+    persons = parts.entities.persons
+    async with told_of_all(parts, [Scope("user", user.id)]):
+        await persons.block(user.id)
+    served = [Scope("end_user", user.email)] if user.email else []
+    async with told_of_all(parts, [Scope("user", user.id), *served]):
+        return user, await persons.erase(user, deleted_by=caller.user_id or caller.name)
+
+
+async def _exported(parts: ManagementParts, user: User) -> AsyncIterator[bytes]:
+    """The text of the object, in pieces."""
+    members = await parts.entities.members.of_users([user.id])
+    account = team_rows.user_row(user, [member.team_id for member in members])
+    yield b'{"user":' + msgspec.json.encode(account)
+    yield b',"memberships":' + msgspec.json.encode([team_rows.membership_row(member) for member in members])
+    for name, pieces in (
+        ("keys", _keys(parts, user)),
+        ("spend_logs", _receipts(parts, user)),
+        ("daily_spend", _days(parts, user)),
+        ("audit_logs", _entries(parts, user)),
+    ):
+        yield f',"{name}":['.encode()
+        separator = b""
+        async for some in pieces:
+            if encoded := b",".join(msgspec.json.encode(each) for each in some):
+                yield separator + encoded
+                separator = b","
+        yield b"]"
+    yield b"}"
+
+
+async def _keys(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
+    number, wanted = 1, KeyFilter(user_id=user.id)
+    while True:
+        page = await parts.keys.list(wanted, page=number, size=_PAGE, sort_by="created_at", descending=False)
+        yield [rows.row(key, parts.now()) for key in page.keys]
+        if len(page.keys) < _PAGE:
+            return
+        number += 1
+
+
+async def _receipts(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
+    async for some in parts.entities.persons.receipts(user):
+        yield [spend_row(row) for row in some]
+
+
+async def _days(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
+    wanted, offset = SumFilter(among={"user_id": (user.id,)}), 0
+    while True:
+        sums = await parts.ledger.sums(_SUMS, wanted, limit=_PAGE, offset=offset)
+        yield [_sum(each.by, msgspec.structs.asdict(each)) for each in sums]
+        if len(sums) < _PAGE:
+            return
+        offset += _PAGE
+
+
+def _sum(by: Iterable[str | None], measures: dict[str, Any]) -> dict[str, Any]:
+    """`spend_nanos` is billionths of a dollar."""
+    measures.pop("by")
+    return {**dict(zip(_SUMS, by, strict=True)), **measures, "spend_nanos": measures.pop("spend")}
+
+
+async def _entries(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
+    async for some in parts.entities.persons.entries(user):
+        yield [audit.row(entry) for entry in some]
