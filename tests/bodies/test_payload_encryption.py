@@ -15,6 +15,7 @@ from extproc.bodies import response
 from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redacted import WithheldBody
 from extproc.errors import MalformedBody
+from extproc.events import Proceed
 from extproc.providers import anthropic_messages, openai_chat
 
 CIPHER = Fernet(Fernet.generate_key())
@@ -174,3 +175,10 @@ def test_a_token_where_none_is_expected_is_the_clients_mistake():
 
     with pytest.raises(MalformedBody, match="stands where none is expected"):
         opened({"role": "user", "content": hologram})
+
+
+@pytest.mark.parametrize(("kind", "whole"), [(b"application/json", True), (b"text/event-stream", False)])
+def test_an_answer_that_is_encrypted_loses_its_length_and_is_whole_where_it_is_no_stream(kind, whole):
+    _, reply = Sealing(CIPHER).begin(openai_chat, {b"content-type": kind}, 1_000, Proceed(remove_headers=(b"x",)))
+
+    assert reply == Proceed(remove_headers=(b"x", b"content-length"), buffer_response_body=whole)

@@ -193,3 +193,18 @@ def test_budgets_and_limits_that_are_only_tried_out_are_not_told():
 
 def test_an_outage_is_told():
     assert limit_headers(alone=True) == {"x-extproc-outage": "counters"}
+
+
+@pytest.mark.parametrize(
+    ("found", "failed", "expected"),
+    [
+        ({}, "", ((b"x-extproc-redactions", b"none"),)),
+        (
+            {("request", "B", "mask"): 1, ("request", "A", "log"): 2, ("response", "A", "mask"): 1},
+            "not_json",
+            ((b"x-extproc-redactions", b"A=3, B=1"), (b"x-extproc-redaction-failed", b"not_json")),
+        ),
+    ],
+)
+def test_what_was_found_is_told_by_entity_and_never_by_value(found, failed, expected):
+    assert hygiene.redaction_headers(found, failed) == expected

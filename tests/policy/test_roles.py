@@ -108,3 +108,10 @@ def test_a_team_permits_what_it_names():
 
     assert roles.permits(team, "/key/generate")
     assert not roles.permits(team, "/key/update")
+
+
+def test_a_route_may_stand_in_the_table_once_only(monkeypatch):
+    monkeypatch.setattr(roles, "_TABLE", {Who.ADMIN: "GET /a  GET /a"})
+
+    with pytest.raises(ValueError, match="stands in the table twice"):
+        roles._rows()
