@@ -22,7 +22,7 @@ from extproc.errors import Blocked, RedactionFailed
 from extproc.framing.sse import SseEvent
 from extproc.model import Usage
 from extproc.providers.api import Api
-from extproc.providers.texts import TEXT, Spec
+from extproc.providers.texts import TEXT, Spec, is_whole
 
 _LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
 _DATA = re.compile(rb"data(?::|\r|\n|\Z)")
@@ -208,9 +208,10 @@ class RedactedStreamBody(EventStreamBody):
     def _rewrite(self, event: SseEvent) -> bytes:
         told = msgspec.json.decode(event.data)
         events = self._streamed.rewrite(told)
-        if self._lessons and len(events) == 1:
+        plain = is_whole(event.data, told)
+        if self._lessons and len(events) == 1 and plain:
             self._learn(event.raw, told)
-        if events == [told]:
+        if events == [told] and plain:
             return event.raw
         *before, last = events
         return b"".join([*(_event(each) for each in before), _with_data(event.raw, last)])

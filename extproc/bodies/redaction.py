@@ -19,7 +19,7 @@ import msgspec
 from extproc.bodies.inspection import Collected, Inspection, Replaced, Restored
 from extproc.errors import Blocked, InspectionFailed, RedactionFailed, TextTooLong, UnknownShape
 from extproc.providers.api import Api, Document
-from extproc.providers.texts import Channel, Rewrite, Spec, walk, walk_document
+from extproc.providers.texts import Channel, Rewrite, Spec, is_whole, walk, walk_document
 from extproc.redaction import (
     Action,
     Direction,
@@ -123,7 +123,7 @@ class Redaction:
         with self._failures():
             answer = msgspec.json.decode(body)
             rewritten = walk(answer, api.RESPONSE_TEXTS, Texts(self, Direction.RESPONSE))
-            return body if rewritten == answer else msgspec.json.encode(rewritten)
+            return body if rewritten == answer and is_whole(body, answer) else msgspec.json.encode(rewritten)
 
     def masked(self, answer: Any, spec: Spec) -> Any:
         """A decoded answer without what the engine finds; nothing is put back yet. See `inspected`."""

@@ -120,8 +120,14 @@ def walk_document(document: dict[str, msgspec.Raw], known: Mapping[str, Spec], r
             continue
         value = msgspec.json.decode(raw)
         rewritten = walk(value, spec, rewrite)
-        if rewritten != value:
+        if rewritten != value or not is_whole(bytes(raw), value):
             document[name] = msgspec.Raw(msgspec.json.encode(rewritten))
+
+
+def is_whole(raw: bytes, read: Any) -> bool:
+    """Whether all of some JSON is in what was read from it. Of duplicate keys only the last is, and each of the others
+    is two quotes more; where there are escapes nobody can tell by counting."""
+    return b"\\" not in raw and raw.count(b'"') == msgspec.json.encode(read).count(b'"')
 
 
 def _kind(value: Any, kind: Kind, rewrite: Rewrite) -> Any:

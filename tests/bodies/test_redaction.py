@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from extproc.bodies import redaction as module
+from extproc.bodies.redacted import RedactedStreamBody
 from extproc.bodies.redaction import Compiled, Redaction
 from extproc.errors import Blocked, RedactionFailed, UnknownShape
 from extproc.providers import openai_chat
@@ -193,3 +194,17 @@ def test_a_stream_may_not_open_texts_without_end(monkeypatch):
 
     with pytest.raises(UnknownShape):
         texts.feed((2,), "a")
+
+
+def test_a_duplicate_key_never_passes_behind_the_one_that_was_searched():
+    made = Redaction([compiled(response="mask")], b"")
+    doubled = b'[{"role":"user","content":"ann@company.com","content":"x"}]'
+    found = {"messages": msgspec.Raw(doubled)}
+    made.request(openai_chat, found)
+    answer = made.answer(openai_chat, b'{"choices":[{"message":{"content":"ann@company.com","content":"x"}}]}')
+    body = RedactedStreamBody(openai_chat, made, hide_usage=False)
+    events = [
+        body.feed(b'data: {"choices":[{"delta":{"content":"ann@company.com","content":"x "}}]}\n\n') for _ in "ab"
+    ]
+
+    assert b"ann@" not in bytes(found["messages"]) + answer + b"".join(events)
