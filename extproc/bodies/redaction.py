@@ -116,7 +116,7 @@ class Redaction:
         changed = dict(document)
         with self._failures(Direction.REQUEST):
             walk_document(changed, api.REQUEST_TEXTS, Texts(self, Direction.REQUEST))
-        document.update(changed)
+        _replace(document, changed)
 
     def answer(self, api: Api, body: bytes) -> bytes:
         """A whole answer, rewritten. Raises `Blocked` and `RedactionFailed`."""
@@ -145,8 +145,8 @@ class Redaction:
             return changed
 
         with self._failures(Direction.REQUEST):
-            redacted: Document = await self._inspected(Direction.REQUEST, document, work)
-        document.update(redacted)
+            redacted: Document = await self._inspected(Direction.REQUEST, dict(document), work)
+        _replace(document, redacted)
 
     async def _inspected(self, direction: Direction, told: T, work: Callable[[T, Rewrite], T]) -> T:
         """A payload after everybody was asked about its texts; `work` takes a `Rewrite` through them."""
@@ -231,6 +231,12 @@ class Redaction:
     def _count(self, direction: Direction, findings: Findings) -> None:
         for (entity, action), count in findings.counts.items():
             self.found[direction.value, entity, action.value] += count
+
+
+def _replace(document: Document, changed: Document) -> None:
+    """In place; the names of fields may have changed, too."""
+    document.clear()
+    document.update(changed)
 
 
 def _go_on() -> None:

@@ -23,6 +23,7 @@ from extproc.providers.texts import (
     Media,
     Parts,
     Spec,
+    field,
     walk,
 )
 
@@ -75,8 +76,8 @@ ANSWER: Spec = Fields(
 )
 EMBEDDINGS: Spec = Fields({**_NAMES, "data": Fields({"object": KEEP, "embedding": KEEP})})
 #: What an event has beside its choices; `obfuscation` is padding that hides how long a token is.
-_EVENT = frozenset({*_NAMES, "choices", "obfuscation"})
-_CHOICE: dict[str, Spec] = {"logprobs": DROP, "message": _ANSWER}
+_EVENT: dict[str, Spec] = {**_NAMES, "obfuscation": KEEP}
+_CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": _ANSWER}
 #: What of a delta is no text that comes in pieces.
 _WHOLE: dict[str, Spec] = {"role": KEEP}
 
@@ -96,13 +97,16 @@ class OpenAiStream:
             raise UnknownShape("an event that is no object")
         self._names = {name: event[name] for name in ("id", "object", "created", "model") if name in event}
         rewritten = {
-            name: value if name in _EVENT or type(value) is int else walk(value, FREE, self._channels)
+            field(name, _EVENT, self._channels): walk(value, _EVENT.get(name, FREE), self._channels)
             for name, value in event.items()
+            if name != "choices"
         }
         if isinstance(choices := event.get("choices"), list):
             rewritten["choices"] = [self._choice(choice) for choice in choices]
         elif choices is not None:
             raise UnknownShape("choices that are no list")
+        elif "choices" in event:
+            rewritten["choices"] = None
         return [rewritten]
 
     def remaining(self) -> list[Any]:
@@ -121,10 +125,8 @@ class OpenAiStream:
                 rewritten[name] = self._delta(index, value)
             elif name == "text" and isinstance(value, str):
                 rewritten[name] = self._channels.feed((index, "text"), value)
-            elif name == "finish_reason" or type(value) is int:
-                rewritten[name] = value
             else:
-                rewritten[name] = walk(value, _CHOICE.get(name, FREE), self._channels)
+                rewritten[field(name, _CHOICE, self._channels)] = walk(value, _CHOICE.get(name, FREE), self._channels)
         if choice.get("finish_reason") is not None:
             for channel, text in self._channels.flush(index):
                 _put(rewritten, channel, text)
@@ -136,7 +138,10 @@ class OpenAiStream:
             return None
         if not isinstance(delta, dict):
             raise UnknownShape("a delta that is no object")
-        return {name: self._piece((index, name), name, value) for name, value in delta.items()}
+        return {
+            field(name, _WHOLE, self._channels): self._piece((index, name), name, value)
+            for name, value in delta.items()
+        }
 
     def _piece(self, channel: Channel, name: str, value: Any) -> Any:
         if isinstance(value, str) and name not in _WHOLE:
@@ -153,7 +158,10 @@ class OpenAiStream:
         if not isinstance(call, dict):
             raise UnknownShape("a tool call that is no object")
         known: dict[str, Spec] = {"id": KEEP, "type": KEEP, "function": KEEP, "custom": KEEP}
-        rewritten = {name: walk(value, known.get(name, FREE), self._channels) for name, value in call.items()}
+        rewritten = {
+            field(name, known, self._channels): walk(value, known.get(name, FREE), self._channels)
+            for name, value in call.items()
+        }
         for name in ("function", "custom"):
             if isinstance(inner := call.get(name), dict):
                 rewritten[name] = self._function((*channel, name), inner)
@@ -165,7 +173,8 @@ class OpenAiStream:
             if name in {"arguments", "input"} and isinstance(value, str):
                 rewritten[name] = self._channels.feed((*channel, name), value, json=name == "arguments")
             else:
-                rewritten[name] = walk(value, TEXT if name == "name" else FREE, self._channels)
+                spec = TEXT if name == "name" else FREE
+                rewritten[field(name, {}, self._channels)] = walk(value, spec, self._channels)
         return rewritten
 
     def _audio(self, channel: Channel, audio: dict[str, Any]) -> dict[str, Any]:

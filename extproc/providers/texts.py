@@ -2,8 +2,9 @@
 
 Strategy: what a table does not name is searched too. A table only says what is *not* free text (an id, a model's name),
 what is JSON inside a string, what is an image or a sound, and of which types the parts of a content may be. So a field
-that a provider invents tomorrow is searched, and a part of an unknown type is an error, never a pass. Numbers and
-booleans stay, but for those inside free JSON, where they may be anything.
+that a provider invents tomorrow is searched, its name too, and a part of an unknown type is an error, never a pass.
+What should be an id and has characters that no id has is searched. Booleans and short numbers stay, but for those
+inside free JSON, where they may be anything.
 
 Streams: the deltas of one text are one *channel*, named by a tuple whose first part is the choice or block it belongs
 to. The pieces of a channel go through `Channels.feed`, joined; `flush` ends it.
@@ -11,6 +12,7 @@ to. The pieces of a channel go through `Channels.feed`, joined; `flush` ends it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Protocol, TypeAlias
@@ -54,6 +56,12 @@ Channel: TypeAlias = "tuple[object, ...]"
 
 #: What every object may have and is no text.
 KEEP, TEXT, JSON, FREE, DROP, TOKENS = Kind.KEEP, Kind.TEXT, Kind.JSON, Kind.FREE, Kind.DROP, Kind.TOKENS
+#: Fields are named so; whatever is named otherwise is searched.
+_FIELD = re.compile(r"[a-z_]{1,64}")
+#: Ids, models, moments and what a provider has encrypted are written in these.
+_ID = re.compile(r"[A-Za-z0-9_.:/+=-]*")
+#: No card's number is shorter.
+_LONG_NUMBER = 10**12
 
 
 class Rewrite(Protocol):
@@ -108,20 +116,35 @@ def walk(value: Any, spec: Spec, rewrite: Rewrite) -> Any:
     if isinstance(value, list):
         return [walk(each, spec, rewrite) if isinstance(spec, Fields) else _part(each, spec, rewrite) for each in value]
     if isinstance(value, dict) and isinstance(spec, Fields):
-        return {name: walk(each, spec.known.get(name, FREE), rewrite) for name, each in value.items()}
+        known = spec.known
+        return {field(name, known, rewrite): walk(each, known.get(name, FREE), rewrite) for name, each in value.items()}
     raise UnknownShape(f"a {type(value).__name__} where a content is expected")
 
 
 def walk_document(document: dict[str, msgspec.Raw], known: Mapping[str, Spec], rewrite: Rewrite) -> None:
     """Rewrite the texts of a request in place. Raises `UnknownShape`."""
-    for name, raw in document.items():
-        spec = known.get(name, FREE)
-        if spec is KEEP:
-            continue
+    for name, raw in list(document.items()):
         value = msgspec.json.decode(raw)
-        rewritten = walk(value, spec, rewrite)
-        if rewritten != value or not is_whole(bytes(raw), value):
-            document[name] = msgspec.Raw(msgspec.json.encode(rewritten))
+        rewritten = walk(value, known.get(name, FREE), rewrite)
+        same = rewritten == value and is_whole(bytes(raw), value)
+        del document[name]
+        document[field(name, known, rewrite)] = raw if same else msgspec.Raw(msgspec.json.encode(rewritten))
+
+
+def field(name: str, known: Mapping[str, Spec], rewrite: Rewrite) -> str:
+    """The name of a field, which may hold a text too."""
+    return name if name in known or _FIELD.fullmatch(name) else rewrite.text(name)
+
+
+def _kept(value: Any, rewrite: Rewrite) -> Any:
+    """What is no text, unless somebody has put one there."""
+    if isinstance(value, str):
+        return value if _ID.fullmatch(value) else rewrite.text(value)
+    if isinstance(value, list):
+        return [_kept(each, rewrite) for each in value]
+    if isinstance(value, dict):
+        return {field(name, {}, rewrite): _kept(each, rewrite) for name, each in value.items()}
+    return value
 
 
 def is_whole(raw: bytes, read: Any) -> bool:
@@ -132,14 +155,14 @@ def is_whole(raw: bytes, read: Any) -> bool:
 
 def _kind(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
     if kind is KEEP:
-        return value
+        return _kept(value, rewrite)
     if kind is DROP:
         return None
     if isinstance(value, str):
         return rewrite.json_text(value) if kind is JSON else rewrite.text(value)
     if kind is TOKENS or (kind is TEXT and isinstance(value, list)):
         return _texts(value, kind, rewrite)
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and abs(value) < _LONG_NUMBER:
         return value
     return msgspec.json.decode(rewrite.json_text(msgspec.json.encode(value).decode()))
 

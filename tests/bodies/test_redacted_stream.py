@@ -301,3 +301,25 @@ def test_a_dry_run_counts_and_changes_nothing():
 
     assert joined(events, 0, "content") == "ann@company.com "
     assert made.found == {("request", "EMAIL_ADDRESS", "mask"): 1, ("response", "EMAIL_ADDRESS", "mask"): 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"ann@company.com": 1, "choices": []},
+        {"id": "ann@company.com", "choices": []},
+        {"obfuscation": "ann@company.com", "choices": []},
+        {"choices": [{"ann@company.com": 1, "delta": {}}]},
+        {"choices": [{"finish_reason": "ann@company.com", "delta": {}}]},
+        {"choices": [{"delta": {"ann@company.com": 1}}]},
+        {"choices": [{"delta": {"tool_calls": [{"ann@company.com": 1, "function": {"ann@company.com": 1}}]}}]},
+        {"choices": None, "number": "ann@company.com"},
+    ],
+)
+def test_nothing_passes_a_stream_as_a_name_or_an_id(event):
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    [told] = passed(body, b"data: " + json.dumps(event).encode() + b"\n\n", [])
+
+    assert "company" not in json.dumps(told)
+    assert told.keys() >= {"choices"}

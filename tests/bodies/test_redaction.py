@@ -208,3 +208,27 @@ def test_a_duplicate_key_never_passes_behind_the_one_that_was_searched():
     ]
 
     assert b"ann@" not in bytes(found["messages"]) + answer + b"".join(events)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": EMAIL, "content": "x"},
+        {"role": {"a": EMAIL}, "content": "x"},
+        {"role": "tool", "tool_call_id": EMAIL, "content": "x"},
+        {"role": "user", "content": "x", EMAIL: 1},
+        {"role": "user", "content": [{"type": "text", "text": "x", EMAIL: 1}]},
+    ],
+)
+def test_nothing_leaves_as_the_name_of_a_field_or_as_an_id(message):
+    made = Redaction([compiled()], b"")
+
+    assert "company" not in json.dumps(asked(made, message))
+
+
+def test_nothing_leaves_as_the_name_of_a_request_s_field():
+    found = document(user("x")) | {EMAIL: msgspec.Raw(b"1")}
+
+    Redaction([compiled()], b"").request(openai_chat, found)
+
+    assert list(found) == ["messages", "<EMAIL_ADDRESS_1>"]

@@ -104,3 +104,35 @@ def test_a_document_is_rewritten_in_place_and_what_is_kept_is_not_even_read():
     assert {name: bytes(raw) for name, raw in document.items()} == {
         "model": b'"m"', "odd": b'{"A":"B"}', "same": b'"ABC"',
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "expected"),
+    [
+        ({"Ann@x": 1, "role": "r"}, Fields({"role": KEEP}), {"ANN@X": 1, "role": "r"}),
+        ({"r": {"Ann@x": ["a@b"]}}, Fields({"r": KEEP}), {"r": {"ANN@X": ["A@B"]}}),
+        ("call_1aB-.:/+=", KEEP, "call_1aB-.:/+="),
+        ("a b", KEEP, "A B"),
+        ([1, True, None], KEEP, [1, True, None]),
+    ],
+)
+def test_names_of_fields_and_ids_that_are_none_are_texts(value, spec, expected):
+    assert walked(value, spec) == expected
+
+
+def test_a_number_as_long_as_a_card_is_searched_wherever_it_stands():
+    class Masking(Shouting):
+        def json_text(self, text: str) -> str:
+            return '"masked"'
+
+    number = 4111111111111111
+    assert [walk(number, spec, Masking()) for spec in (FREE, TEXT, KEEP)] == ["masked", "masked", number]
+    assert walk(1700000000, FREE, Masking()) == 1700000000
+
+
+def test_the_name_of_a_document_s_field_is_rewritten_in_its_place():
+    document = {"a": msgspec.Raw(b"1"), "Ann@x": msgspec.Raw(b"2"), "b": msgspec.Raw(b"3")}
+
+    texts.walk_document(document, {}, Shouting())
+
+    assert [(name, bytes(raw)) for name, raw in document.items()] == [("a", b"1"), ("ANN@X", b"2"), ("b", b"3")]
