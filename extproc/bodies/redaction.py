@@ -34,7 +34,7 @@ from extproc.redaction import (
 )
 
 T = TypeVar("T")
-#: So many texts may a stream have at the same time: choices, tool calls, fields.
+#: So many texts may a stream have : choices, tool calls, fields.
 MAX_CHANNELS = 1_000
 
 
@@ -282,18 +282,25 @@ class Texts:
 
 
 class StreamTexts(Texts):
-    """`Channels`: the texts of one stream's answer. Whole ones are done at once."""
+    """`Channels`: the texts of one stream's answer. Whole ones are done at once.
+
+    What has ended does not go on: a client would read on where we began anew, and a value over that seam would pass.
+    """
 
     def __init__(self, redaction: Redaction) -> None:
         super().__init__(redaction, Direction.RESPONSE)
         self._open: dict[Channel, _Channel] = {}
-        self._length = 0
+        self._ended: set[Channel] = set()
 
     def feed(self, channel: Channel, delta: str, *, json: bool = False) -> str:
         found = self._open.get(channel)
         if found is None:
-            if len(self._open) >= MAX_CHANNELS:
-                raise UnknownShape(f"more than {MAX_CHANNELS} texts at once")
+            if not delta:
+                return delta
+            if channel in self._ended:
+                raise UnknownShape("a text that goes on behind its end")
+            if len(self._open) + len(self._ended) >= MAX_CHANNELS:
+                raise UnknownShape(f"more than {MAX_CHANNELS} texts")
             vault = self._redaction._vault
             streams = [each.json_stream(vault) if json else each.stream(vault) for each in self._redactors]
             found = self._open[channel] = _Channel(streams, Restorer(vault, escaped=json) if self._restores else None)
@@ -304,6 +311,7 @@ class StreamTexts(Texts):
         rests = []
         for channel in ended:
             found = self._open.pop(channel)
+            self._ended.add(channel)
             rests.append((channel, found.flush()))
             for stream in found.streams:
                 self._redaction._count(Direction.RESPONSE, stream.findings)

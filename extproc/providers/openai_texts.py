@@ -127,7 +127,7 @@ class OpenAiStream:
                 rewritten[name] = self._channels.feed((index, "text"), value)
             else:
                 rewritten[field(name, _CHOICE, self._channels)] = walk(value, _CHOICE.get(name, FREE), self._channels)
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):
             for channel, text in self._channels.flush(index):
                 _put(rewritten, channel, text)
         return rewritten

@@ -323,3 +323,20 @@ def test_nothing_passes_a_stream_as_a_name_or_an_id(event):
 
     assert "company" not in json.dumps(told)
     assert told.keys() >= {"choices"}
+
+
+def test_a_text_that_goes_on_behind_its_end_ends_the_stream():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+    body.feed(chunk(content="ann@comp", finish="stop"))
+
+    assert body.feed(chunk(content="")) == chunk(content="")
+    with pytest.raises(RedactionFailed, match="unknown_shape"):
+        body.feed(chunk(content="any.com "))
+
+
+def test_an_empty_reason_to_finish_is_none():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    events = passed(body, chunk(content="ann@comp", finish="") + chunk(content="any.com ", finish=""), [])
+
+    assert joined(events, 0, "content") == "<EMAIL_ADDRESS_1> "
