@@ -2,7 +2,7 @@
 
 A document is held until it is whole and goes on rewritten. A stream goes on event by event, each of its texts a little
 later than it came: what may still become a match waits for its channel's next piece. Events keep their order, their
-names and their ids; an event whose text waits goes on with an empty one.
+names and their ids, and nothing else beside their data; an event whose text waits goes on with an empty one.
 
 What is counted (usage, the end) is read from what the provider sent, as in `response.py`.
 """
@@ -26,6 +26,7 @@ from extproc.providers.texts import TEXT, Spec, is_whole
 
 _LINE_END = re.compile(rb"(?>\r\n|\n|\r)")
 _DATA = re.compile(rb"data(?::|\r|\n|\Z)")
+_NAMING = re.compile(rb"(?:event|id|retry): ?[A-Za-z0-9_.:/+=-]*")
 
 
 def body(
@@ -208,7 +209,7 @@ class RedactedStreamBody(EventStreamBody):
     def _rewrite(self, event: SseEvent) -> bytes:
         told = msgspec.json.decode(event.data)
         events = self._streamed.rewrite(told)
-        plain = is_whole(event.data, told)
+        plain = is_whole(event.data, told) and _is_plain(event.raw)
         if self._lessons and len(events) == 1 and plain:
             self._learn(event.raw, told)
         if events == [told] and plain:
@@ -269,9 +270,14 @@ def _event(told: Any) -> bytes:
 
 
 def _with_data(raw: bytes, told: Any) -> bytes:
-    """The same event with other data: its other lines stay."""
+    """The same event with other data. Its name and its id stay, unless they could be texts."""
     data = b"data: " + msgspec.json.encode(told) + b"\n\n"
     if raw.startswith(b"data: ") and raw.count(b"\n") == 2:
         return data
-    lines = [line for line in _LINE_END.split(raw) if line and not line.startswith((b"data", b":", b"\xef\xbb\xbf"))]
-    return b"".join([*(line + b"\n" for line in lines), data])
+    return b"".join([*(line + b"\n" for line in _LINE_END.split(raw) if _NAMING.fullmatch(line)), data])
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Whether there is nothing in an event but its name, its id and its data."""
+    lines = _LINE_END.split(raw)
+    return all(not line or _DATA.match(line) or _NAMING.fullmatch(line) for line in lines)

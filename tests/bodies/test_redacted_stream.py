@@ -340,3 +340,22 @@ def test_an_empty_reason_to_finish_is_none():
     events = passed(body, chunk(content="ann@comp", finish="") + chunk(content="any.com ", finish=""), [])
 
     assert joined(events, 0, "content") == "<EMAIL_ADDRESS_1> "
+
+
+@pytest.mark.parametrize("line", [b": %s", b"event: %s", b"id: %s", b"retry: %s", b"%s: x", b"%s", b"\xef\xbb\xbf%s"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_nothing_passes_beside_the_data_of_an_event(line, end):
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+    event = line % b"ann@company.com" + end + chunk(content="hello ").rstrip(b"\n") + end + end
+
+    out = body.feed(event) + body.flush()
+
+    assert b"company" not in out
+    assert b"hello " in out
+
+
+def test_events_like_one_with_a_comment_go_on_without_it():
+    event = b": ann@company.com\n" + chunk(content="hello ")
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    assert b"company" not in b"".join([body.feed(event) for _ in "ab"])
