@@ -19,7 +19,7 @@ import msgspec
 from extproc.bodies import response
 from extproc.bodies.inspection import Inspection, Inspector
 from extproc.bodies.redacted import InspectedPlainBody
-from extproc.bodies.redaction import Compiled, Redaction
+from extproc.bodies.redaction import Compiled, Redaction, go_on
 from extproc.bodies.response import ResponseBody
 from extproc.errors import Blocked, ConfigError, MalformedBody, RedactionFailed
 from extproc.model import Key
@@ -30,8 +30,10 @@ from extproc.redaction import Action, Direction, InvalidPattern, Policy, Unknown
 from extproc.redaction.outside import Outside
 from extproc.redaction.recognizer import Valid
 
-#: A request of this size is searched in about a millisecond.
-_INLINE_BYTES = 128 * 1024
+#: What costs no more is searched at once: a millisecond mostly, and 30 where a text is full of addresses.
+_INLINE_COST = 32 * 1024
+#: A value of JSON, even one of a single character, costs as much as so many bytes of prose, at the least.
+_COST_OF_A_VALUE = 64
 _PLACEHOLDER = re.compile(r"<[A-Z0-9_]{1,100}>")
 T = TypeVar("T")
 _asked = msgspec.json.Decoder(list[str] | None)
@@ -193,8 +195,8 @@ def _policy(configured: Configured, known: Mapping[str, Valid], inspector: Inspe
 async def redact(redaction: Redaction, api: Api, document: Document, deadline_ms: int) -> Refusal | None:
     """Rewrite a request in place, or say why it may not go on."""
     try:
-        size = sum(len(memoryview(raw)) for raw in document.values())
-        await _search(redaction, size, deadline_ms, lambda: redaction.request(api, document))
+        cost = sum(_cost(bytes(raw)) for raw in document.values())
+        await _search(redaction, cost, deadline_ms, lambda: redaction.request(api, document))
         await redaction.inspect_request(api, document)
     except Blocked as blocked:
         refusal = refusals.blocked_entity(blocked.entity, ", ".join(redaction.names))
@@ -218,14 +220,20 @@ async def apply(redaction: Redaction, text: str, deadline_ms: int, only: Collect
 
 async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_ms: int, *, last: bool) -> bytes | None:
     """What a message of a response gives to pass on, `None` for "unchanged". Raises `Blocked`, `RedactionFailed`."""
-    passed = await _search(redaction, len(chunk), deadline_ms, lambda: response.take(body, chunk, last=last))
+    passed = await _search(redaction, _cost(chunk), deadline_ms, lambda: response.take(body, chunk, last=last))
     return await body.inspected(passed or b"") if last and isinstance(body, InspectedPlainBody) else passed
 
 
-async def _search(redaction: Redaction, size: int, deadline_ms: int, work: Callable[[], T]) -> T:
+def _cost(payload: bytes) -> int:
+    """Of JSON or a part of it. Each value but the first has a comma before it."""
+    return len(payload) + _COST_OF_A_VALUE * payload.count(b",")
+
+
+async def _search(redaction: Redaction, cost: int, deadline_ms: int, work: Callable[[], T]) -> T:
     """Search so much; what is large in a thread of its own, for others must not wait for it. It ends at its deadline:
     RE2 takes linear time, but a hostile text may still take seconds."""
-    if size <= _INLINE_BYTES:
+    if cost <= _INLINE_COST:
+        redaction.checkpoint = go_on
         return work()
     deadline = time.monotonic() + deadline_ms / 1_000
 

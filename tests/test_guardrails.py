@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -179,3 +180,30 @@ async def test_an_answer_is_searched_small_or_large_and_ends_at_its_deadline():
             continue
         passed = await guardrails.take(redaction, body, answer, deadline_ms, last=True) or b""
         assert json.loads(passed)["choices"][0]["message"]["content"] == text.replace(EMAIL, "<EMAIL_ADDRESS_1>")
+
+
+async def test_many_short_texts_are_searched_beside_others_and_end_at_their_deadline():
+    redaction = only(MASKS)
+    document = {"messages": msgspec.Raw(b"[]"), "stop": msgspec.Raw(json.dumps(["a"] * 20_000).encode())}
+    searched = asyncio.create_task(guardrails.redact(redaction, openai_chat, document, 1))
+
+    # Who waits gets a turn while the search goes on.
+    await asyncio.sleep(0)
+    assert not searched.done()
+    refusal = await searched
+    assert refusal is not None
+    assert refusal.reason == "redaction_timeout"
+
+
+async def test_the_deadline_of_a_request_is_none_of_its_answer():
+    def late() -> None:
+        raise RedactionFailed("timeout")
+
+    redaction = only(Policy(response={"EMAIL_ADDRESS": Action.MASK}))
+    redaction.checkpoint = late
+    answer = b'{"choices": [{"message": {"content": "hello"}}]}'
+
+    assert (
+        await guardrails.take(redaction, RedactedPlainBody(openai_chat, redaction, 1000), answer, 1, last=True)
+        == answer
+    )

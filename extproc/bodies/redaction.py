@@ -67,7 +67,7 @@ class Compiled(msgspec.Struct, frozen=True):
 class Redaction:
     """What an exchange does about texts. `policies` is not empty; `hash_key` is the deployment's secret for hashes.
 
-    `checkpoint` is called now and then while a long text is searched; it may raise `RedactionFailed`.
+    `checkpoint` is called now and then while texts are searched; it may raise `RedactionFailed`.
     """
 
     def __init__(self, policies: Sequence[Compiled], hash_key: bytes) -> None:
@@ -76,7 +76,7 @@ class Redaction:
         self.found: Counter[tuple[str, str, str]] = Counter()
         self.failed = ""
         self.uninspected = ""
-        self.checkpoint: Callable[[], None] = _go_on
+        self.checkpoint: Callable[[], None] = go_on
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def _replace(document: Document, changed: Document) -> None:
     document.update(changed)
 
 
-def _go_on() -> None:
+def go_on() -> None:
     """Nobody waits."""
 
 
@@ -253,6 +253,7 @@ class Texts:
         self._restores = restores and direction is Direction.RESPONSE and redaction._restores
 
     def text(self, text: str) -> str:
+        self._redaction.checkpoint()
         guarded = False
         for redactor in self._redactors:
             text, findings = redactor.redact(
@@ -263,6 +264,7 @@ class Texts:
         return Restorer(self._redaction._vault).restore(text) if self._restores else text
 
     def json_text(self, text: str) -> str:
+        self._redaction.checkpoint()
         guarded = False
         for redactor in self._redactors:
             text, findings = redactor.redact_json_text(
