@@ -30,6 +30,9 @@ class Echo:
     def json_text(self, text: str) -> str:
         return self._texts.json_text(text)
 
+    def name(self, text: str) -> str:
+        return self._texts.name(text)
+
     def media(self, what: str) -> None:
         self._texts.media(what)
 

@@ -65,6 +65,9 @@ class Collected:
             self.text(part)
         return text
 
+    def name(self, text: str) -> str:
+        return self.text(text)
+
     def media(self, what: str) -> None:
         """Nobody looks into it; the engine has decided about it."""
 
@@ -83,6 +86,9 @@ class Replaced:
 
     def json_text(self, text: str) -> str:
         return _STRING.sub(self._string, text) if _is_json(text) else self.text(text)
+
+    def name(self, text: str) -> str:
+        return self.text(text)
 
     def media(self, what: str) -> None:
         """The engine has decided about it."""
@@ -104,6 +110,9 @@ class Restored:
 
     def json_text(self, text: str) -> str:
         return Restorer(self._vault, escaped=True).restore(text)
+
+    def name(self, text: str) -> str:
+        return self.text(text)
 
     def media(self, what: str) -> None:
         """Holds no placeholder."""

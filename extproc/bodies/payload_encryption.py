@@ -99,6 +99,9 @@ class _Opened:
             return self._sealing.unseal(whole)
         return _TOKEN.sub(lambda match: json.dumps(self._sealing.unseal(match))[1:-1], text)
 
+    def name(self, text: str) -> str:
+        return text
+
     def media(self, what: str) -> None:
         """Stays as it is."""
 
@@ -115,6 +118,9 @@ class _Sealed(StreamTexts):
 
     def json_text(self, text: str) -> str:
         return f'"{self._sealing.seal(text)}"' if text else text
+
+    def name(self, text: str) -> str:
+        return text
 
     def media(self, what: str) -> None:
         """Stays as it is: a client that encrypts asks for texts."""

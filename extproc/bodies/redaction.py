@@ -274,6 +274,9 @@ class Texts:
             self._redaction._count(self._direction, findings)
         return Restorer(self._redaction._vault, escaped=True).restore(text) if self._restores else text
 
+    def name(self, text: str) -> str:
+        return self.text(text)
+
     def media(self, what: str) -> None:
         for policy in self._redaction._policies:
             if not policy.searches(self._direction) or policy.media is Action.ALLOW:

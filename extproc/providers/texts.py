@@ -73,6 +73,10 @@ class Rewrite(Protocol):
         """The same for JSON inside a string: what comes back is JSON, if that was."""
         ...
 
+    def name(self, text: str) -> str:
+        """The same for what should be a name, an id or a number, and may hold a text all the same."""
+        ...
+
     def media(self, what: str) -> None:
         """An image or a sound stands here."""
         ...
@@ -133,13 +137,13 @@ def walk_document(document: dict[str, msgspec.Raw], known: Mapping[str, Spec], r
 
 def field(name: str, known: Mapping[str, Spec], rewrite: Rewrite) -> str:
     """The name of a field, which may hold a text too."""
-    return name if name in known or _FIELD.fullmatch(name) else rewrite.text(name)
+    return name if name in known or _FIELD.fullmatch(name) else rewrite.name(name)
 
 
 def _kept(value: Any, rewrite: Rewrite) -> Any:
     """What is no text, unless somebody has put one there."""
     if isinstance(value, str):
-        return value if _ID.fullmatch(value) else rewrite.text(value)
+        return value if _ID.fullmatch(value) else rewrite.name(value)
     if isinstance(value, list):
         return [_kept(each, rewrite) for each in value]
     if isinstance(value, dict):
@@ -162,9 +166,16 @@ def _kind(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
         return rewrite.json_text(value) if kind is JSON else rewrite.text(value)
     if kind is TOKENS or (kind is TEXT and isinstance(value, list)):
         return _texts(value, kind, rewrite)
-    if isinstance(value, int | float) and abs(value) < _LONG_NUMBER:
-        return value
+    if isinstance(value, int | float):
+        return value if abs(value) < _LONG_NUMBER else _number(value, rewrite)
     return msgspec.json.decode(rewrite.json_text(msgspec.json.encode(value).decode()))
+
+
+def _number(value: float, rewrite: Rewrite) -> Any:
+    """A long number, or what comes in place of it."""
+    spelled = msgspec.json.encode(value).decode()
+    rewritten = rewrite.name(spelled)
+    return value if rewritten == spelled else rewritten
 
 
 def _texts(value: Any, kind: Kind, rewrite: Rewrite) -> Any:

@@ -182,3 +182,10 @@ def test_an_answer_that_is_encrypted_loses_its_length_and_is_whole_where_it_is_n
     _, reply = Sealing(CIPHER).begin(openai_chat, {b"content-type": kind}, 1_000, Proceed(remove_headers=(b"x",)))
 
     assert reply == Proceed(remove_headers=(b"x", b"content-length"), buffer_response_body=whole)
+
+
+def test_names_ids_and_numbers_are_not_encrypted():
+    sealing = Sealing(Fernet(Fernet.generate_key()))
+    answer = {"id": "a b", "systemName": None, "created": 10**18, "choices": []}
+
+    assert json.loads(sealing.answer(openai_chat, json.dumps(answer).encode())) == answer

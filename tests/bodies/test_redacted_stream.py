@@ -359,3 +359,11 @@ def test_events_like_one_with_a_comment_go_on_without_it():
     body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
 
     assert b"company" not in b"".join([body.feed(event) for _ in "ab"])
+
+
+def test_a_card_s_number_that_is_a_number_does_not_pass_either():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    [told] = passed(body, b'data: {"choices": [{"number": 4111111111111111, "index": 0}]}\n\n', [])
+
+    assert told == {"choices": [{"number": "<CREDIT_CARD_1>", "index": 0}]}
