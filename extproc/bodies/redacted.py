@@ -189,7 +189,7 @@ class RedactedStreamBody(EventStreamBody):
             if not event.data:
                 return self._without_data(event.raw)
             if event.data == b"[DONE]":
-                return self._remaining() + event.raw
+                return self._remaining() + (event.raw if _is_plain(event.raw) else b"data: [DONE]\n\n")
             return self._texts.guarded(lambda: self._rewrite(event))
         except RedactionFailed as failure:
             return self._after(failure, event.raw)

@@ -93,6 +93,7 @@ _EVENTS: dict[str, Spec] = {
     "ping": Fields({"type": KEEP}),
     "error": Fields({"type": KEEP, "error": _ERROR, "request_id": KEEP}),
 }
+_STOP = Fields({"type": KEEP, "index": KEEP})
 #: After these nothing more of a text can come.
 _LAST = frozenset({"message_stop", "error"})
 #: Deltas that are pieces of a text, and in which field; the others come whole.
@@ -122,7 +123,7 @@ class AnthropicStream:
         if kind == "content_block_delta":
             return [self._in_block(event, "delta")]
         if kind == "content_block_stop":
-            return [*self._rest(_index(event)), event]
+            return [*self._rest(_index(event)), walk(event, _STOP, self._channels)]
         if not isinstance(kind, str) or kind not in _EVENTS:
             raise UnknownShape("an event of an unknown type")
         rewritten = walk(event, _EVENTS[kind], self._channels)
@@ -131,13 +132,13 @@ class AnthropicStream:
     def remaining(self) -> list[Any]:
         return self._rest()
 
-    def _in_block(self, event: dict[str, Any], field: str) -> dict[str, Any]:
+    def _in_block(self, event: dict[str, Any], field: str) -> Any:
         """An event that begins a block or goes on with it; `field` is where it does."""
         told, index = event.get(field), _index(event)
         if not isinstance(told, dict):
             raise UnknownShape("a block that is no object")
         known = {"type": KEEP, "index": KEEP, field: KEEP}
-        rewritten = {name: walk(value, known.get(name, FREE), self._channels) for name, value in event.items()}
+        rewritten = walk({**event, field: None}, Fields(known), self._channels)
         rewritten[field] = self._begin(index, told) if field == "content_block" else self._go_on(index, told)
         return rewritten
 

@@ -78,6 +78,8 @@ EMBEDDINGS: Spec = Fields({**_NAMES, "data": Fields({"object": KEEP, "embedding"
 #: What an event has beside its choices; `obfuscation` is padding that hides how long a token is.
 _EVENT: dict[str, Spec] = {**_NAMES, "obfuscation": KEEP}
 _CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": _ANSWER}
+#: No index is larger.
+_MOST = 1_000_000
 #: What of a delta is no text that comes in pieces.
 _WHOLE: dict[str, Spec] = {"role": KEEP}
 
@@ -95,12 +97,12 @@ class OpenAiStream:
     def rewrite(self, event: Any) -> list[Any]:
         if not isinstance(event, dict):
             raise UnknownShape("an event that is no object")
-        self._names = {name: event[name] for name in ("id", "object", "created", "model") if name in event}
         rewritten = {
             field(name, _EVENT, self._channels): walk(value, _EVENT.get(name, FREE), self._channels)
             for name, value in event.items()
             if name != "choices"
         }
+        self._names = {name: rewritten[name] for name in ("id", "object", "created", "model") if name in rewritten}
         if isinstance(choices := event.get("choices"), list):
             rewritten["choices"] = [self._choice(choice) for choice in choices]
         elif choices is not None:
@@ -118,7 +120,7 @@ class OpenAiStream:
     def _choice(self, choice: Any) -> dict[str, Any]:
         if not isinstance(choice, dict):
             raise UnknownShape("a choice that is no object")
-        index = choice.get("index", 0)
+        index = _index(choice, 0)
         rewritten: dict[str, Any] = {}
         for name, value in choice.items():
             if name == "delta":
@@ -138,10 +140,8 @@ class OpenAiStream:
             return None
         if not isinstance(delta, dict):
             raise UnknownShape("a delta that is no object")
-        return {
-            field(name, _WHOLE, self._channels): self._piece((index, name), name, value)
-            for name, value in delta.items()
-        }
+        named = [(field(name, _WHOLE, self._channels), value) for name, value in delta.items()]
+        return {name: self._piece((index, name), name, value) for name, value in named}
 
     def _piece(self, channel: Channel, name: str, value: Any) -> Any:
         if isinstance(value, str) and name not in _WHOLE:
@@ -184,8 +184,18 @@ class OpenAiStream:
         return dict(rewritten)
 
 
-def _place(call: Any, place: int) -> object:
-    return call.get("index", place) if isinstance(call, dict) else place
+def _place(call: Any, place: int) -> int:
+    return _index(call, place) if isinstance(call, dict) else place
+
+
+def _index(told: dict[str, Any], place: int) -> int:
+    """Which choice or tool call this is; where it does not say, its place. Raises `UnknownShape`."""
+    index = told.get("index")
+    if index is None:
+        return place
+    if type(index) is not int or not 0 <= index <= _MOST:
+        raise UnknownShape("an index that is none")
+    return index
 
 
 def _put(choice: dict[str, Any], channel: Channel, text: str) -> None:

@@ -148,7 +148,7 @@ def _kept(value: Any, rewrite: Rewrite) -> Any:
         return [_kept(each, rewrite) for each in value]
     if isinstance(value, dict):
         return {field(name, {}, rewrite): _kept(each, rewrite) for name, each in value.items()}
-    return value
+    return _number(value, rewrite)
 
 
 def is_whole(raw: bytes, read: Any) -> bool:
@@ -167,12 +167,14 @@ def _kind(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
     if kind is TOKENS or (kind is TEXT and isinstance(value, list)):
         return _texts(value, kind, rewrite)
     if isinstance(value, int | float):
-        return value if abs(value) < _LONG_NUMBER else _number(value, rewrite)
+        return _number(value, rewrite)
     return msgspec.json.decode(rewrite.json_text(msgspec.json.encode(value).decode()))
 
 
-def _number(value: float, rewrite: Rewrite) -> Any:
-    """A long number, or what comes in place of it."""
+def _number(value: float | None, rewrite: Rewrite) -> Any:
+    """A number, or what comes in place of a long one; also a value that is neither."""
+    if value is None or abs(value) < _LONG_NUMBER:
+        return value
     spelled = msgspec.json.encode(value).decode()
     rewritten = rewrite.name(spelled)
     return value if rewritten == spelled else rewritten

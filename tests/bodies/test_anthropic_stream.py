@@ -138,3 +138,21 @@ def test_a_block_that_nobody_ends_gives_what_it_holds_at_the_end(end):
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "<EMAIL_ADDRESS_1>"}},
         *end,
     ]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"type": "content_block_stop", "index": 0, "more": "ann@company.com"},
+        {"type": "content_block_stop", "index": 0, "ann@company.com": 1},
+        {"type": "content_block_delta", "index": 0, "ann@company.com": 1, "delta": {"type": "text_delta", "text": "a"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a", "ann@company.com": 1}},
+    ],
+)
+def test_nothing_passes_beside_a_blocks_texts(extra):
+    body = RedactedStreamBody(anthropic_messages, redaction(masks=True, restores=False), hide_usage=False)
+
+    passed = fed(body, event(START) + event(said("hello")[0]) + event(extra), [])
+
+    assert b"<EMAIL_ADDRESS_1>" in passed
+    assert b"company" not in passed

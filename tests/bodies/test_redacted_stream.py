@@ -367,3 +367,37 @@ def test_a_card_s_number_that_is_a_number_does_not_pass_either():
     [told] = passed(body, b'data: {"choices": [{"number": 4111111111111111, "index": 0}]}\n\n', [])
 
     assert told == {"choices": [{"number": "<CREDIT_CARD_1>", "index": 0}]}
+
+
+def test_the_end_of_a_stream_brings_nothing_along():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    assert body.feed(b": ann@company.com\ndata: [DONE]\n\n") == b"data: [DONE]\n\n"
+
+
+def test_a_chunk_of_our_own_has_no_name_that_was_not_searched():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+    event = {"id": "ann@company.com", "choices": [{"index": 0, "delta": {"content": "a"}}]}
+
+    *_, last = passed(body, b"data: " + json.dumps(event).encode() + b"\n\n", [])
+
+    assert (last["id"], last["choices"][0]["delta"]) == ("<EMAIL_ADDRESS_1>", {"content": "a"})
+
+
+@pytest.mark.parametrize("index", ["0", 0.0, True, [1], -1, 10**16])
+def test_what_is_no_index_ends_the_stream(index):
+    for event in (chunk(index, content="a"), chunk(tool_calls=[{"index": index, "function": {"arguments": "a"}}])):
+        body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+        with pytest.raises(RedactionFailed, match="unknown_shape"):
+            body.feed(event)
+
+
+def test_a_field_whose_name_is_a_text_has_the_same_name_when_it_is_held():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    first, last = passed(body, chunk(**{"ann@company.com": "a"}), [])
+
+    assert [told["choices"][0]["delta"] for told in (first, last)] == [
+        {"<EMAIL_ADDRESS_1>": ""}, {"<EMAIL_ADDRESS_1>": "a"},
+    ]  # fmt: skip

@@ -129,7 +129,7 @@ def test_a_number_as_long_as_a_card_is_searched_wherever_it_stands():
             return "masked" if text == "4111111111111111" else text
 
     number = 4111111111111111
-    assert [walk(number, spec, Masking()) for spec in (FREE, TEXT, KEEP)] == ["masked", "masked", number]
+    assert [walk(number, spec, Masking()) for spec in (FREE, TEXT, KEEP)] == ["masked"] * 3
     assert [walk(other, FREE, Masking()) for other in (1700000000, 10**18)] == [1700000000, 10**18]
 
 
