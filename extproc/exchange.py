@@ -18,7 +18,6 @@ A stream whose budget is gone is told so in its own words, as an event, and then
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum, auto
 from typing import Any
@@ -110,9 +109,7 @@ class Exchange:
         """The exchange is over, completely or not. Synchronous, so that it works in a cancelled task."""
         if self.phase in {Phase.FORWARDED, Phase.RESPONDING} and self._receipt is None:
             if self._body is not None:
-                # What cannot be passed on is not passed on; here only the count matters.
-                with contextlib.suppress(Blocked, RedactionFailed):
-                    self._body.flush()
+                self._body.cut()
             self._book(cut=True)
         self.phase = Phase.OVER
         refusal, held = self._refusal, self._reservation

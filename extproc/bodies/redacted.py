@@ -136,6 +136,9 @@ class WithheldBody:
         self.finished = True
         raise RedactionFailed("unreadable_answer")
 
+    def cut(self) -> None:
+        """There is nothing to be read."""
+
     def seen_tokens(self) -> int:
         return self._size // 4
 

@@ -48,6 +48,10 @@ class ResponseBody(Protocol):
         """The end of the response was seen: give what was held back."""
         ...
 
+    def cut(self) -> None:
+        """Nothing more comes and nothing passes on: only what was used is still read, at once."""
+        ...
+
     def seen_tokens(self) -> int:
         """Output tokens seen so far, counted with a tokenizer: for a response without usage."""
         ...
@@ -99,11 +103,14 @@ class PlainBody:
         return passed
 
     def flush(self) -> bytes:
+        self.cut()
+        self.finished = True
+        return self._last
+
+    def cut(self) -> None:
         reading = self._api.read_response(b"".join(self._chunks))
         self.response_id, self.model, self.usage = reading.response_id, reading.model, reading.usage
         self._text = reading.text
-        self.finished = True
-        return self._last
 
     def seen_tokens(self) -> int:
         return tokens.count(self._text) if self._text else self._size // BYTES_PER_TOKEN
@@ -131,6 +138,9 @@ class OpaqueBody:
     def flush(self) -> bytes:
         self.finished = True
         return self._last
+
+    def cut(self) -> None:
+        """There is nothing to be read."""
 
     def seen_tokens(self) -> int:
         return self._size // BYTES_PER_TOKEN
@@ -181,6 +191,10 @@ class EventStreamBody:
         passed = self._pass(self._framer.flush(), b"") or b""
         self.finished = True
         return passed
+
+    def cut(self) -> None:
+        for event in self._framer.flush():
+            self._read(event)
 
     def seen_tokens(self) -> int:
         self._fold()

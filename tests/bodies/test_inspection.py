@@ -67,3 +67,14 @@ def test_where_nothing_is_to_be_found_nobody_is_asked():
 
     assert inspection.acting(Direction.REQUEST) is MASKS
     assert inspection.acting(Direction.RESPONSE) is None
+
+
+def test_names_and_ids_are_texts_that_others_are_asked_about_and_are_put_back():
+    vault, seen = Placeholders(), Collected()
+    vault.mask("PERSON", "Ann", restorable=True)
+    replaced = Replaced(MASKS, {"id of Ann": [Found(6, 9, "PERSON", 1.0)]}, vault)
+
+    assert seen.name("id of Ann") == "id of Ann"
+    assert seen.texts == ("id of Ann",)
+    assert replaced.name("id of Ann") == "id of <PERSON_1>"
+    assert Restored(vault).name("id of <PERSON_1>") == "id of Ann"

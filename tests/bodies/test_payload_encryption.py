@@ -186,6 +186,16 @@ def test_an_answer_that_is_encrypted_loses_its_length_and_is_whole_where_it_is_n
 
 def test_names_ids_and_numbers_are_not_encrypted():
     sealing = Sealing(Fernet(Fernet.generate_key()))
-    answer = {"id": "a b", "systemName": None, "created": 10**18, "choices": []}
+    answer: dict[str, Any] = {"id": "a b", "systemName": None, "created": 10**18, "choices": []}
 
     assert json.loads(sealing.answer(openai_chat, json.dumps(answer).encode())) == answer
+
+
+def test_an_id_of_a_request_stays_as_it_is():
+    sealing = Sealing(Fernet(Fernet.generate_key()))
+    raw = json.dumps([{"role": "an odd role", "content": sealing.seal("hello")}]).encode()
+    document = {"messages": msgspec.Raw(raw)}
+
+    sealing.open(openai_chat, document)
+
+    assert json.loads(bytes(document["messages"])) == [{"role": "an odd role", "content": "hello"}]

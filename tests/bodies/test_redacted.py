@@ -101,3 +101,17 @@ def test_of_a_withheld_body_nothing_passes_and_its_size_is_known():
     with pytest.raises(RedactionFailed, match="unreadable_answer"):
         body.flush()
     assert (body.finished, body.seen_tokens()) == (True, 10)
+
+
+@pytest.mark.parametrize("kind", [JSON, STREAM, TEXT])
+def test_an_answer_that_is_cut_is_counted_and_not_searched(kind):
+    made = redaction(response="block")
+    body = redacted.body(openai_chat, made, {b"content-type": kind}, failed=False, hide_usage=True, limit=1_000)
+    said = {"content": EMAIL}
+    answer = json.dumps({"choices": [{"message": said, "delta": said}], "usage": USAGE}).encode()
+    body.feed(b"data: " + answer if kind == STREAM else answer)
+
+    body.cut()
+
+    assert (body.usage is None) == (kind == TEXT)
+    assert "response" not in {direction for direction, *_ in made.found}

@@ -369,6 +369,14 @@ def test_a_card_s_number_that_is_a_number_does_not_pass_either():
     assert told == {"choices": [{"number": "<CREDIT_CARD_1>", "index": 0}]}
 
 
+def test_an_event_without_choices_is_searched_too():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    assert passed(body, b'data: {"error": {"message": "ann@company.com"}}\n\n', []) == [
+        {"error": {"message": "<EMAIL_ADDRESS_1>"}}
+    ]
+
+
 def test_the_end_of_a_stream_brings_nothing_along():
     body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
 

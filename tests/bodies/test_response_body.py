@@ -196,3 +196,12 @@ def test_an_event_with_text_is_at_least_one_token():
         body.feed(b'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n' % letter.encode())
 
     assert body.seen_tokens() == 20
+
+
+def test_of_an_opaque_body_that_is_cut_the_size_is_known():
+    opaque = response.OpaqueBody()
+    opaque.feed(b"12345678")
+
+    opaque.cut()
+
+    assert opaque.seen_tokens() == 2
