@@ -184,9 +184,9 @@ class Redaction:
             yield entity, value, placeholder
 
     def plain_text(self, body: bytes) -> bytes:
-        """The same for an answer that is no JSON, as some errors are."""
+        """The same for an answer that need not be JSON, as some errors are."""
         with self._failures():
-            return Texts(self, Direction.RESPONSE).text(body.decode()).encode()
+            return Texts(self, Direction.RESPONSE).json_text(body.decode()).encode()
 
     def passed_unsearched(self, failure: RedactionFailed, original: bytes) -> bytes:
         """What passes after a failure: the original where every policy says so, else the failure itself."""

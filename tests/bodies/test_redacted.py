@@ -115,3 +115,12 @@ def test_an_answer_that_is_cut_is_counted_and_not_searched(kind):
 
     assert (body.usage is None) == (kind == TEXT)
     assert "response" not in {direction for direction, *_ in made.found}
+
+
+def test_an_error_of_any_type_is_read_through_jsons_escapes():
+    made = redaction(response="mask")
+    headers = {b"content-type": b"application/problem+json"}
+    body = redacted.body(openai_chat, made, headers, failed=True, hide_usage=True, limit=1_000)
+    body.feed(rb'{"detail": "bob\u0040company.com is unknown"}')
+
+    assert json.loads(body.flush()) == {"detail": "<EMAIL_ADDRESS_2> is unknown"}
