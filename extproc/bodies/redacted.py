@@ -282,5 +282,7 @@ def _with_data(raw: bytes, told: Any) -> bytes:
 
 def _is_plain(raw: bytes) -> bool:
     """Whether there is nothing in an event but its name, its id and its data."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return True
     lines = _LINE_END.split(raw)
     return all(not line or _DATA.match(line) or _NAMING.fullmatch(line) for line in lines)
