@@ -34,7 +34,7 @@ from extproc.redaction import (
 )
 
 T = TypeVar("T")
-#: So many texts may a stream have : choices, tool calls, fields.
+#: So many texts may a stream have: choices, tool calls, fields.
 MAX_CHANNELS = 1_000
 
 
