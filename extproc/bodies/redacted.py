@@ -17,10 +17,9 @@ import msgspec
 
 from extproc.bodies.event_template import Echo, EventTemplate
 from extproc.bodies.redaction import Redaction
-from extproc.bodies.response import EventStreamBody, PlainBody, ResponseBody
+from extproc.bodies.response import EventStreamBody, OpaqueBody, PlainBody, ResponseBody
 from extproc.errors import Blocked, RedactionFailed
 from extproc.framing.sse import SseEvent
-from extproc.model import Usage
 from extproc.providers.api import Api
 from extproc.providers.texts import TEXT, Spec, is_whole
 
@@ -115,32 +114,16 @@ class InspectedPlainBody(RedactedPlainBody):
         return self._api.RESPONSE_TEXTS if self._json else TEXT
 
 
-class WithheldBody:
+class WithheldBody(OpaqueBody):
     """A body that cannot be looked into, of an exchange whose answers must be. Nothing of it passes."""
 
-    progress = 0
-    usage_so_far: Usage | None = None
-
-    def __init__(self) -> None:
-        self.finished = False
-        self.response_id = ""
-        self.model = ""
-        self.usage: Usage | None = None
-        self._size = 0
-
     def feed(self, chunk: bytes) -> bytes:
-        self._size += len(chunk)
+        super().feed(chunk)
         return b""
 
     def flush(self) -> bytes:
-        self.finished = True
+        super().flush()
         raise RedactionFailed("unreadable_answer")
-
-    def cut(self) -> None:
-        """There is nothing to be read."""
-
-    def seen_tokens(self) -> int:
-        return self._size // 4
 
 
 class RedactedStreamBody(EventStreamBody):
