@@ -253,26 +253,21 @@ class Texts:
         self._restores = restores and direction is Direction.RESPONSE and redaction._restores
 
     def text(self, text: str) -> str:
-        self._redaction.checkpoint()
-        guarded = False
-        for redactor in self._redactors:
-            text, findings = redactor.redact(
-                text, self._redaction._vault, guarded=guarded, checkpoint=self._redaction.checkpoint
-            )
-            guarded = guarded or redactor.guards
-            self._redaction._count(self._direction, findings)
-        return Restorer(self._redaction._vault).restore(text) if self._restores else text
+        return self._searched(text, escaped=False)
 
     def json_text(self, text: str) -> str:
+        return self._searched(text, escaped=True)
+
+    def _searched(self, text: str, *, escaped: bool) -> str:
+        """A text through each policy, then what is put back. `escaped` is JSON inside a string."""
         self._redaction.checkpoint()
-        guarded = False
+        vault, guarded = self._redaction._vault, False
         for redactor in self._redactors:
-            text, findings = redactor.redact_json_text(
-                text, self._redaction._vault, guarded=guarded, checkpoint=self._redaction.checkpoint
-            )
+            redact = redactor.redact_json_text if escaped else redactor.redact
+            text, findings = redact(text, vault, guarded=guarded, checkpoint=self._redaction.checkpoint)
             guarded = guarded or redactor.guards
             self._redaction._count(self._direction, findings)
-        return Restorer(self._redaction._vault, escaped=True).restore(text) if self._restores else text
+        return Restorer(vault, escaped=escaped).restore(text) if self._restores else text
 
     def name(self, text: str) -> str:
         return self.text(text)
