@@ -10,20 +10,17 @@ Source: Anthropic's API reference, "Create a Message", "Streaming Messages" and 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Raw
 
 from extproc.model import Usage
 from extproc.providers.api import Reading
+from extproc.providers.lenient import Tokens, decoded, identifier
 
 #: Quotes inside JSON strings are escaped, so that an answer which talks about these names does not match.
 STREAM_MARKS: tuple[bytes, ...] = (rb'"usage"\s*:\s*\{', rb'"type"\s*:\s*"message_stop"')
-
-#: A larger count is a provider's mistake, and would be a very expensive one.
-MAX_TOKENS = 10**9
-MAX_NAME_LENGTH = 256
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -36,12 +33,9 @@ _ERROR_TYPES = {
     504: "timeout_error",
 }
 
-_Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)] | None
 _ABSENT = Raw(b"null")
 _NOTHING = Reading()
 _FINISHED = Reading(finished=True)
-
-T = TypeVar("T")
 
 
 class _Payload(msgspec.Struct, frozen=True, gc=False):
@@ -58,15 +52,15 @@ class _Payload(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Usage(msgspec.Struct, frozen=True, gc=False):
-    input_tokens: _Tokens = None
-    output_tokens: _Tokens = None
-    cache_creation_input_tokens: _Tokens = None
-    cache_read_input_tokens: _Tokens = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
     output_tokens_details: Raw = _ABSENT
 
 
 class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
-    thinking_tokens: _Tokens = None
+    thinking_tokens: Tokens | None = None
 
 
 class _Block(msgspec.Struct, frozen=True, gc=False):
@@ -88,13 +82,13 @@ _blocks = msgspec.json.Decoder(list[_Block] | None)
 
 def read(payload: bytes) -> Reading:
     """Read a whole message, or the data of one event."""
-    top = _decoded(_payloads, payload)
+    top = decoded(_payloads, payload)
     if top is None:
         return _NOTHING
     if top.type == "message_stop":
         return _FINISHED
     if top.type == "message_start":
-        return _reading(_decoded(_payloads, top.message) or top, [], begins=True)
+        return _reading(decoded(_payloads, top.message) or top, [], begins=True)
     return _reading(top, [top.content_block, top.delta], begins=False)
 
 
@@ -125,27 +119,15 @@ def _error_type(kind: str, status: int) -> str:
 
 
 def _reading(message: _Payload, pieces: list[Raw], *, begins: bool) -> Reading:
-    blocks = _decoded(_blocks, message.content) or [block for raw in pieces if (block := _decoded(_block, raw))]
-    usage = _inclusive(_decoded(_usages, message.usage), begins=begins)
+    blocks = decoded(_blocks, message.content) or [block for raw in pieces if (block := decoded(_block, raw))]
+    usage = _inclusive(decoded(_usages, message.usage), begins=begins)
     return Reading(
-        response_id=_name(message.id),
-        model=_name(message.model),
+        response_id=identifier(message.id),
+        model=identifier(message.model),
         usage=usage,
         usage_begins=begins and usage is not None,
         text="".join([_text(block) for block in blocks]),
     )
-
-
-def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _name(value: object) -> str:
-    """Identifiers are kept in receipts and caches, so a provider's endless one is none."""
-    return value if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH else ""
 
 
 def _inclusive(told: _Usage | None, *, begins: bool) -> Usage | None:
@@ -153,7 +135,7 @@ def _inclusive(told: _Usage | None, *, begins: bool) -> Usage | None:
     if told is None or (told.output_tokens is None and not begins):
         return None
     written, read_from = told.cache_creation_input_tokens or 0, told.cache_read_input_tokens or 0
-    details = _decoded(_output_details, told.output_tokens_details)
+    details = decoded(_output_details, told.output_tokens_details)
     thought = (details.thinking_tokens if details else None) or 0
     return Usage(
         input_tokens=(told.input_tokens or 0) + written + read_from,

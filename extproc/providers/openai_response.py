@@ -10,13 +10,14 @@ provider that leaves reasoning tokens out of `completion_tokens` (xAI, Perplexit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Raw
 
 from extproc.model import Usage
 from extproc.providers.api import Reading
+from extproc.providers.lenient import Tokens, decoded, identifier
 
 #: Any event that may hold usage or the end of the stream. Quotes inside JSON strings are escaped, so that an answer
 #: which talks about `"usage": {` does not match.
@@ -26,14 +27,6 @@ DONE = b"[DONE]"
 _FINISHED = Reading(finished=True)
 _NOTHING = Reading()
 _ABSENT = Raw(b"null")
-
-#: A larger count is a provider's mistake, and would be a very expensive one.
-MAX_TOKENS = 10**9
-Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-
-MAX_NAME_LENGTH = 256
-
-T = TypeVar("T")
 
 
 class Payload(msgspec.Struct, frozen=True, gc=False):
@@ -128,14 +121,14 @@ def read(payload: bytes, *, completion_tokens: bool) -> Reading:
     """Read a plain response or the data of one event. `completion_tokens` says whether usage must count them."""
     if payload == DONE:
         return _FINISHED
-    whole = _decoded(_wholes, payload) or _from_parts(payload)
+    whole = decoded(_wholes, payload) or _from_parts(payload)
     if whole is None:
         return _NOTHING
     usage = _counted(whole.usage, completion_tokens=completion_tokens)
     choices = whole.choices
     return Reading(
-        response_id=_name(whole.id),
-        model=_name(whole.model),
+        response_id=identifier(whole.id),
+        model=identifier(whole.model),
         usage=usage,
         usage_only=usage is not None and choices == [],
         text="".join([_text(choice) for choice in choices]) if choices else "",
@@ -149,34 +142,22 @@ def merge(earlier: Usage | None, later: Usage | None) -> Usage | None:
 
 def _from_parts(payload: bytes) -> _Whole | None:
     """What can be understood of an odd payload."""
-    top = _decoded(_payloads, payload)
+    top = decoded(_payloads, payload)
     if top is None:
         return None
-    return _Whole(top.id, top.model, _usage_from_parts(top.usage), _decoded(_choices, top.choices))
+    return _Whole(top.id, top.model, _usage_from_parts(top.usage), decoded(_choices, top.choices))
 
 
 def _usage_from_parts(raw: Raw) -> _Usage | None:
-    told = _decoded(_odd_usages, raw)
+    told = decoded(_odd_usages, raw)
     if told is None:
         return None
     counts = {name: getattr(told, name) for name in _Counts.__struct_fields__}
     return _Usage(
         **counts,
-        prompt_tokens_details=_decoded(_input_details, told.prompt_tokens_details),
-        completion_tokens_details=_decoded(_output_details, told.completion_tokens_details),
+        prompt_tokens_details=decoded(_input_details, told.prompt_tokens_details),
+        completion_tokens_details=decoded(_output_details, told.completion_tokens_details),
     )
-
-
-def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | Raw) -> T | None:
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _name(value: object) -> str:
-    """Identifiers are kept in receipts and caches, so a provider's endless one is none."""
-    return value if isinstance(value, str) and len(value) <= MAX_NAME_LENGTH else ""
 
 
 def _counted(told: _Usage | None, *, completion_tokens: bool) -> Usage | None:
