@@ -92,10 +92,7 @@ def create(  # noqa: PLR0913, PLR0917 - the options of a command
     )  # fmt: skip
     with asking.gateway(context) as gateway:
         made = gateway.post("/key/generate", body)
-    if as_json:
-        tables.show_one(made, as_json=True)
-    else:
-        typer.echo(made["key"])
+    tables.show_made(made, made["key"], as_json=as_json)
 
 
 @app.command()
@@ -157,10 +154,7 @@ def regenerate(
     """Give a key a new secret. It is shown now and never again; the old one is refused, at once or after the grace."""
     with asking.gateway(context) as gateway:
         made = gateway.post("/key/regenerate", fields(None, key=key, grace_period=grace_period))
-    if as_json:
-        tables.show_one(made, as_json=True)
-    else:
-        typer.echo(made["key"])
+    tables.show_made(made, made["key"], as_json=as_json)
 
 
 @app.command()

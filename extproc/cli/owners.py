@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,10 +59,7 @@ def create_team(  # noqa: PLR0913, PLR0917 - the options of a command
     )  # fmt: skip
     with asking.gateway(context) as gateway:
         made = gateway.post("/team/new", body)
-    if as_json:
-        tables.show_one(made, as_json=True)
-    else:
-        typer.echo(made["team_id"])
+    tables.show_made(made, made["team_id"], as_json=as_json)
 
 
 @teams.command("update")
@@ -78,26 +75,20 @@ def update_team(
 @teams.command("block")
 def block_team(context: typer.Context, team: Id) -> None:
     """Refuse every key of a team from now on."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/team/block", {"team_id": team})
-    typer.echo(f"{team}: blocked")
+    _tell(context, "/team/block", {"team_id": team}, f"{team}: blocked")
 
 
 @teams.command("unblock")
 def unblock_team(context: typer.Context, team: Id) -> None:
     """Admit the keys of a blocked team again."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/team/unblock", {"team_id": team})
-    typer.echo(f"{team}: unblocked")
+    _tell(context, "/team/unblock", {"team_id": team}, f"{team}: unblocked")
 
 
 @teams.command("delete")
 def delete_teams(context: typer.Context, ids: Ids, yes: Yes = False) -> None:
     """Delete teams with their keys."""
     asking.sure(f"Delete {len(ids)} team(s) with all their keys?", yes=yes)
-    with asking.gateway(context) as gateway:
-        gateway.post("/team/delete", {"team_ids": ids})
-    typer.echo(f"{len(ids)} deleted")
+    _tell(context, "/team/delete", {"team_ids": ids}, f"{len(ids)} deleted")
 
 
 @teams.command("add-member")
@@ -110,17 +101,14 @@ def add_member(
 ) -> None:
     """Put a user into a team; an unknown user is made."""
     body = fields(None, team_id=team, member={"user_id": user, "role": role}, max_budget_in_team=max_budget)
-    with asking.gateway(context) as gateway:
-        gateway.post("/team/member_add", body)
-    typer.echo(f"{user} is in {team}")
+    _tell(context, "/team/member_add", body, f"{user} is in {team}")
 
 
 @teams.command("remove-member")
 def remove_member(context: typer.Context, team: Id, user: Annotated[str, typer.Argument(metavar="USER")]) -> None:
     """Take a user out of a team, with the keys that they have in it."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/team/member_delete", {"team_id": team, "user_id": user})
-    typer.echo(f"{user} is not in {team} any more")
+    body = {"team_id": team, "user_id": user}
+    _tell(context, "/team/member_delete", body, f"{user} is not in {team} any more")
 
 
 @users.command("list")
@@ -153,10 +141,7 @@ def create_user(
     body = fields(further, user_id=user, user_email=email, user_role=role, max_budget=max_budget)
     with asking.gateway(context) as gateway:
         made = gateway.post("/user/new", body)
-    if as_json:
-        tables.show_one(made, as_json=True)
-    else:
-        typer.echo(f"{made['user_id']}  {made.get('key') or ''}".rstrip())
+    tables.show_made(made, f"{made['user_id']}  {made.get('key') or ''}".rstrip(), as_json=as_json)
 
 
 @users.command("update")
@@ -172,17 +157,13 @@ def update_user(
 @users.command("block")
 def block_user(context: typer.Context, user: Id) -> None:
     """Refuse every key of a user from now on."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/user/block", {"user_id": user})
-    typer.echo(f"{user}: blocked")
+    _tell(context, "/user/block", {"user_id": user}, f"{user}: blocked")
 
 
 @users.command("unblock")
 def unblock_user(context: typer.Context, user: Id) -> None:
     """Admit the keys of a blocked user again."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/user/unblock", {"user_id": user})
-    typer.echo(f"{user}: unblocked")
+    _tell(context, "/user/unblock", {"user_id": user}, f"{user}: unblocked")
 
 
 @users.command("delete")
@@ -203,17 +184,13 @@ def list_customers(context: typer.Context, as_json: AsJson = False) -> None:
 @customers.command("block")
 def block_customers(context: typer.Context, ids: Ids) -> None:
     """Refuse requests for these customers from now on."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/customer/block", {"user_ids": ids})
-    typer.echo(f"{len(ids)} blocked")
+    _tell(context, "/customer/block", {"user_ids": ids}, f"{len(ids)} blocked")
 
 
 @customers.command("unblock")
 def unblock_customers(context: typer.Context, ids: Ids) -> None:
     """Admit requests for blocked customers again."""
-    with asking.gateway(context) as gateway:
-        gateway.post("/customer/unblock", {"user_ids": ids})
-    typer.echo(f"{len(ids)} unblocked")
+    _tell(context, "/customer/unblock", {"user_ids": ids}, f"{len(ids)} unblocked")
 
 
 @budgets.command("list")
@@ -235,3 +212,10 @@ def create_budget(
     body = fields(further, budget_id=budget, max_budget=max_budget, budget_duration=budget_duration)
     with asking.gateway(context) as gateway:
         typer.echo(gateway.post("/budget/new", body)["budget_id"])
+
+
+def _tell(context: typer.Context, path: str, body: dict[str, Any], done: str) -> None:
+    """Ask the gateway to do something whose answer says no more than that it is done."""
+    with asking.gateway(context) as gateway:
+        gateway.post(path, body)
+    typer.echo(done)

@@ -32,6 +32,11 @@ def show_one(row: Mapping[str, Any], *, as_json: bool) -> None:
         _print(("", ""), ([name, _cell(name, value)] for name, value in row.items() if value not in (None, [], {}, "")))
 
 
+def show_made(made: Mapping[str, Any], line: str, *, as_json: bool) -> None:
+    """What a command has made: the one line that a script wants, or all of it as JSON."""
+    typer.echo(json.dumps(made, indent=2) if as_json else line)
+
+
 def _print(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
