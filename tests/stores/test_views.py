@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,51 +18,12 @@ from extproc.stores.audit_chain import AuditKey
 from extproc.stores.sql import SqlStore
 from extproc.stores.sql_database import Database
 
-TRAIL = """
-SELECT
-  updated_at,
-  changed_by,
-  action,
-  table_name,
-  object_id,
-  before_value,
-  updated_values
-FROM "LiteLLM_AuditLog"
-ORDER BY updated_at DESC;
-"""
-UNUSUAL_SPEND = """
-SELECT
-  api_key,
-  COUNT(*) as requests,
-  SUM(spend) as total_spend
-FROM "LiteLLM_SpendLogs"
-WHERE "startTime" >= NOW() - INTERVAL '1 hour'
-GROUP BY api_key
-HAVING SUM(spend) > 100
-ORDER BY total_spend DESC;
-"""
-FAILED = """
-SELECT
-  api_key,
-  COUNT(*) as failures
-FROM "LiteLLM_SpendLogs"
-WHERE status = 'error'
-  AND "startTime" >= NOW() - INTERVAL '1 hour'
-GROUP BY api_key
-HAVING COUNT(*) > 10;
-"""
-TRACE = """
-SELECT
-  request_id,
-  model,
-  "user",
-  spend,
-  "startTime",
-  messages
-FROM "LiteLLM_SpendLogs"
-WHERE api_key = 'hashed-key'
-ORDER BY "startTime" DESC;
-"""
+#: The page's blocks, as the tests of the gateway ask them too.
+SEED = Path(__file__).parents[1] / "gateway" / "seed"
+TRAIL, UNUSUAL_SPEND, FAILED, TRACE = (
+    (SEED / f"{block}.sql").read_text()
+    for block in ("audit_trail", "unusual_spend", "failed_authentication", "trace_key")
+)
 VIEWS = {
     "LiteLLM_VerificationToken": "token", "LiteLLM_TeamTable": "team_id", "LiteLLM_UserTable": "user_id",
     "LiteLLM_TeamMembership": "user_id", "LiteLLM_EndUserTable": "user_id", "LiteLLM_BudgetTable": "budget_id",
