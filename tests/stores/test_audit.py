@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trails
 from sqlalchemy import delete, func, select, update
 from stores.conftest import EMPTY
 from stores.samples import NOW
@@ -46,9 +47,7 @@ async def entries(store: SqlStore) -> list[Entry]:
 
 
 async def problems(store: SqlStore, *keys: AuditKey, expected: Head | None = None) -> list[str]:
-    verifier = Verifier(keys or (KEY,), expected)
-    found = [told for entry in await entries(store) for told in verifier.feed(entry)]
-    return [*found, *verifier.end(await store.trail.head())]
+    return await trails.problems(store, Verifier(keys or (KEY,), expected))
 
 
 async def seven(store: SqlStore) -> list[Entry]:

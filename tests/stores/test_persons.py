@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import trails
 from sqlalchemy import func, select, update
 from stores.conftest import EMPTY
 from stores.samples import NOW, receipt
@@ -39,14 +40,6 @@ async def dumped(store: SqlStore) -> str:
     async with store.database.reading() as connection:
         rows = [(await connection.execute(select(table))).mappings().all() for table in metadata.sorted_tables]
     return repr(rows)
-
-
-async def problems(store: SqlStore) -> list[str]:
-    verifier = Verifier([KEY])
-    found = [
-        told async for batch in store.trail.batches(AuditFilter()) for entry in batch for told in verifier.feed(entry)
-    ]
-    return [*found, *verifier.end(await store.trail.head())]
 
 
 async def sums(store: SqlStore) -> list[object]:
@@ -127,7 +120,7 @@ async def test_the_trail_still_holds_and_tells_what_was_erased(store):
     done = await store.persons.erase(CAROL, deleted_by="admin")
     entries = [entry async for batch in store.trail.batches(AuditFilter()) for entry in batch]
 
-    assert await problems(store) == []
+    assert await trails.problems(store, Verifier([KEY])) == []
     assert entries[1].erased_columns == ("after", "object_id")
     assert (entries[1].action, entries[1].object_id, entries[1].changed_by) == ("created", "erased", "extproc")
     [deleted] = [entry for entry in entries if entry.object_id == done.tombstone and entry.action == "deleted"]
@@ -143,7 +136,7 @@ async def test_an_erasure_that_nobody_told_of_is_found(store):
         values = {"after": forged.after, "cover": forged.cover}
         await connection.execute(update(audit).where(audit.c.seq == 4).values(values))
 
-    assert await problems(store) == ["after of entry 4 erased, and no later entry tells of it"]
+    assert await trails.problems(store, Verifier([KEY])) == ["after of entry 4 erased, and no later entry tells of it"]
 
 
 async def test_something_else_in_the_place_of_what_was_erased_is_found(store):
@@ -152,7 +145,7 @@ async def test_something_else_in_the_place_of_what_was_erased_is_found(store):
     async with store.database.writing() as connection:
         await connection.execute(update(audit).where(audit.c.seq == 2).values(object_id="somebody else"))
 
-    assert "entry 2 was edited" in await problems(store)
+    assert "entry 2 was edited" in await trails.problems(store, Verifier([KEY]))
 
 
 async def test_an_erasure_that_was_stopped_goes_on_when_it_is_asked_for_again(store, monkeypatch):
@@ -176,7 +169,7 @@ async def test_an_erasure_that_was_stopped_goes_on_when_it_is_asked_for_again(st
     text = await dumped(store)
     assert [trace for trace in TRACES if trace in text] == []
     assert await sums(store) == before
-    assert await problems(store) == []
+    assert await trails.problems(store, Verifier([KEY])) == []
 
 
 async def test_two_who_are_erased_at_once_leave_a_sound_trail(store):
@@ -187,7 +180,7 @@ async def test_two_who_are_erased_at_once_leave_a_sound_trail(store):
 
     text = await dumped(store)
     assert [trace for trace in (*TRACES, "dave@people.example") if trace in text] == []
-    assert await problems(store) == []
+    assert await trails.problems(store, Verifier([KEY])) == []
 
 
 async def test_a_customer_with_an_account_of_its_own_is_not_the_user_of_the_same_id(store):
