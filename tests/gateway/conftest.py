@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway.redacting import GUARDRAILS
-from gateway.running_gateway import Gateway, bearer, running_gateway
+from gateway.running_gateway import Gateway, bearer, keyed_client, running_gateway
 from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import Nursery, running_nursery
 
@@ -72,8 +72,7 @@ async def fragile(breakable: Gateway) -> Gateway:
 @pytest.fixture
 async def fragile_client(fragile: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the fragile gateway with a virtual key, which its cache already knows."""
-    headers = bearer(await fragile.new_key())
-    async with httpx.AsyncClient(base_url=fragile.http, headers=headers, timeout=30) as found:
+    async with keyed_client(fragile) as found:
         assert (await found.post("/v1/chat/completions", json={})).status_code == 400
         yield found
 

@@ -173,6 +173,14 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+@contextlib.asynccontextmanager
+async def keyed_client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a virtual key of its own."""
+    headers = bearer(await gateway.new_key())
+    async with httpx.AsyncClient(base_url=gateway.http, headers=headers, timeout=30) as found:
+        yield found
+
+
 def deployments(port: int) -> tuple[Deployment, ...]:
     """What the gateway serves: a model of the catalogue, one priced here, one without a price, and any script.
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from gateway.running_gateway import CHAT, HELLO, Gateway, bearer, running_gateway
+from gateway.running_gateway import CHAT, HELLO, Gateway, keyed_client, running_gateway
 from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import Nursery
 
@@ -24,8 +24,7 @@ async def gateway(nursery: Nursery, upstream: ScriptedUpstream) -> AsyncIterator
 
 @pytest.fixture
 async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
-    headers = bearer(await gateway.new_key())
-    async with httpx.AsyncClient(base_url=gateway.http, headers=headers, timeout=30) as found:
+    async with keyed_client(gateway) as found:
         yield found
 
 

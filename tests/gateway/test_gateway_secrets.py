@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from gateway.running_gateway import CHAT, HELLO, Gateway, bearer, deployments, running_gateway
+from gateway.running_gateway import CHAT, HELLO, Gateway, deployments, keyed_client, running_gateway
 from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import Nursery
 from pydantic import SecretStr
@@ -48,8 +48,7 @@ async def gateway(nursery: Nursery, upstream: ScriptedUpstream, vault: RunningVa
 
 @pytest.fixture
 async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
-    headers = bearer(await gateway.new_key())
-    async with httpx.AsyncClient(base_url=gateway.http, headers=headers, timeout=30) as found:
+    async with keyed_client(gateway) as found:
         yield found
 
 
