@@ -79,7 +79,6 @@ SURROUNDINGS = Surroundings(
     event_id=lambda moment: f"{moment:012x}{os.urandom(10).hex()}",
     block_unpriced_models=False,
     max_response_bytes=2**20,
-    log_requester_ip=True,
 )
 
 

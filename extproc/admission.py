@@ -25,8 +25,10 @@ from extproc.guardrails import Guardrails
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
 from extproc.payload_keys import PayloadKeys
 from extproc.policy import access, credentials, end_users, hygiene, origins, refusals, required
+from extproc.policy.consent import Demand
 from extproc.policy.failures import Failures
 from extproc.policy.limits import House
+from extproc.policy.minimal import Kept
 from extproc.policy.origins import Origins
 from extproc.policy.refusals import Refusal
 from extproc.policy.routing import Route, Routes
@@ -55,7 +57,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     event_id: Callable[[UnixMs], str]
     block_unpriced_models: bool
     max_response_bytes: int
-    log_requester_ip: bool
+    kept: Kept = Kept()
+    consent: Demand = Demand()
     failures: Failures = msgspec.field(default_factory=Failures)
     guardrails: Guardrails | None = None
     redaction_deadline_ms: int = 2_000
@@ -130,6 +133,8 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
     if isinstance(found, Refusal):
         return found
     route, credential = found
+    if refusal := surroundings.consent.check(asked.key, asked.body.facts.metadata, asked.started_at):
+        return refusal
     admitted = Admitted(
         event_id=asked.event_id,
         started_at=asked.started_at,
@@ -147,8 +152,9 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
     redaction = await _redact(surroundings, asked)
     if isinstance(redaction, Refusal):
         return redaction
-    if redaction is not None or sealing is not None:
-        admitted = msgspec.structs.replace(admitted, redaction=redaction, sealing=sealing)
+    told = _metadata(surroundings, asked.body)
+    if told or redaction is not None or sealing is not None:
+        admitted = msgspec.structs.replace(admitted, redaction=redaction, sealing=sealing, metadata=told)
     held = await _reserve(surroundings, admitted)
     return held if isinstance(held, Refusal) else (admitted, held, credential)
 
@@ -238,6 +244,11 @@ async def _redact(surroundings: Surroundings, asked: Request) -> Redaction | Ref
             await guardrails.redact(redaction, body.api, body.document, surroundings.redaction_deadline_ms) or redaction
         )
     return redaction
+
+
+def _metadata(surroundings: Surroundings, body: request.RequestBody) -> dict[str, object]:
+    """What is kept of the request's metadata, as it is after guardrails have been through it."""
+    return surroundings.kept.metadata(body.metadata()) if body.facts.metadata else {}
 
 
 async def _reserve(surroundings: Surroundings, admitted: Admitted) -> Reservation | Refusal | None:

@@ -33,7 +33,8 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What is known of an exchange when it is forwarded. `sealing` is there where the answer is to be encrypted."""
+    """What is known of an exchange when it is forwarded. `sealing` is there where the answer is to be encrypted,
+    `metadata` is what its receipt has of the request's."""
 
     event_id: str
     started_at: UnixMs
@@ -46,6 +47,7 @@ class Admitted(msgspec.Struct, frozen=True):
     price: Price
     redaction: Redaction | None = None
     sealing: Sealing | None = None
+    metadata: dict[str, object] = {}
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -114,4 +116,5 @@ class Admitted(msgspec.Struct, frozen=True):
             requester_ip=client.requester_ip,
             user_agent=client.user_agent,
             tags=self.tags,
+            metadata=self.metadata,
         )

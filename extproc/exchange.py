@@ -361,12 +361,13 @@ class Exchange:
         self._headers = event.headers
         headers = dict(event.headers)
         call_id = hygiene.printable(headers.get(b"x-request-id", b"").decode("ascii", "replace")).decode()
-        address = event.attributes.get("source.address", "") if self._surroundings.log_requester_ip else ""
+        kept = self._surroundings.kept
+        address = event.attributes.get("source.address", "") if kept.requester_ip else ""
         self._client = Client(
             call_id=call_id or self.event_id,
             path=headers.get(b":path", b"").partition(b"?")[0].decode("ascii", "replace"),
             requester_ip=address.rpartition(":")[0],
-            user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256],
+            user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256] if kept.user_agent else "",
             tags=hygiene.tags(headers.get(b"x-litellm-tags", b"")),
             end_user=end_users.named(event.headers, self._surroundings.end_user_headers),
         )

@@ -80,6 +80,7 @@ class World:
         self.block_unpriced = False
         self.moment = 1_000
         self.origins = Origins()
+        self.more: dict[str, Any] = {}
 
     def exchange(self) -> Exchange:
         return Exchange(
@@ -94,8 +95,8 @@ class World:
                 event_id=lambda moment: f"event-{moment}",
                 block_unpriced_models=self.block_unpriced,
                 max_response_bytes=1_000_000,
-                log_requester_ip=True,
                 origins=self.origins,
+                **self.more,
             )
         )
 

@@ -15,6 +15,9 @@ from extproc.providers.api import Api, Document, RequestFacts
 #: Up to this size the prompt is kept beside the exchange and only counted if the response turns out to need it.
 KEPT_PROMPT_BYTES = 64 * 1024
 
+_METADATA = ("metadata", "litellm_metadata")
+_ABSENT = msgspec.Raw(b"null")
+
 
 class Prompt(msgspec.Struct):
     """The prompt's size in tokens, counted when asked for; a large prompt at once, so that it need not be kept."""
@@ -42,6 +45,13 @@ class RequestBody(msgspec.Struct, frozen=True):
     document: Document
     facts: RequestFacts
     prompt: Prompt
+
+    def metadata(self) -> dict[str, object]:
+        """What the request tells of itself, as it stands in the document now: `facts` have what the client sent."""
+        told: dict[str, object] = {}
+        for name in _METADATA:
+            told |= msgspec.json.decode(self.document.get(name, _ABSENT)) or {}
+        return told
 
     def forward(self, provider_model: str, *, ask_usage: bool) -> bytes:
         """The bytes for the provider: its own model name, usage asked for if it understands that, nothing of ours."""

@@ -8,6 +8,7 @@ A refusal is a value: the provider API's module dresses it in the shape its SDKs
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -224,6 +225,22 @@ def malformed_header(name: str) -> Refusal:
     """A header that must be there once, and be a text that is not too long."""
     message = f"Invalid header {name!r}: send it once, as a text of at most 1024 bytes."
     return Refusal(400, "invalid_request_error", message, name, "malformed_header")
+
+
+def consent_missing(purposes: Sequence[str]) -> Refusal:
+    """A request for a person who has not agreed to what the gateway demands. Ours."""
+    granted = ",".join(f"{purpose}:true" for purpose in purposes)
+    message = f"The user's consent is required: send metadata.user_consent with {granted!r}, once it was given."
+    return Refusal(403, "consent_required", message, "metadata.user_consent", "consent_missing")
+
+
+def consent_out_of_date(max_age_days: int) -> Refusal:
+    """A consent that is too old, or does not say when it was given. Ours."""
+    message = (
+        "The user's consent is required: send metadata.consent_date (YYYY-MM-DD), "
+        f"which may be {max_age_days} days ago at most."
+    )
+    return Refusal(403, "consent_required", message, "metadata.consent_date", "consent_out_of_date")
 
 
 def unknown_guardrail(name: str) -> Refusal:

@@ -22,7 +22,7 @@ from extproc.model import Deployment
 from extproc.payload_keys import PayloadKey
 from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
-from extproc.settings import callbacks, document, guardrails, limits, managers, retention, user_headers
+from extproc.settings import callbacks, document, guardrails, limits, managers, privacy, retention, user_headers
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
@@ -45,6 +45,7 @@ _SENTENCES = {
     "decimal_type": "{name} must be a number",
     "decimal_parsing": "{name} must be a number",
     "value_error": "{name} must be a number",
+    "string_pattern_mismatch": "{name} may have letters, digits and _ . - only",
     "network": "{name} must be an address, or a network such as 10.0.0.0/8",
 }
 _CLOSE = 0.8
@@ -111,7 +112,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     unsupported = [_not_supported(found, place, kind) for place, kind in listed]
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
     told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file), **user_headers.of(file)}
-    told |= retention.of(file)
+    told |= retention.of(file) | privacy.of(file)
     unsupported += user_headers.unsupported(file, found)
     unsupported += callbacks.unsupported(file, found)
     unsupported += guardrails.unsupported(file.guardrails, found)
@@ -148,7 +149,6 @@ def _switches(file: Configuration) -> dict[str, Any]:
         "store_audit_logs": False not in {general.store_audit_logs, litellm.store_audit_logs},
         "store_model_in_db": general.store_model_in_db,
         "redact_user_api_key_info": general.redact_user_api_key_info or litellm.redact_user_api_key_info,
-        "log_requester_ip": not general.disable_requester_ip_address_logging,
         "allowed_ips": tuple(general.allowed_ips or ()),
         "trusted_proxy_ranges": tuple(general.trusted_proxy_ranges or ()) if general.use_x_forwarded_for else (),
     }

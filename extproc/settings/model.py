@@ -7,6 +7,8 @@ import msgspec
 from extproc.guardrails import Configured
 from extproc.model import Allowance, Deployment, SecretRef, Upstream
 from extproc.payload_keys import PayloadKey
+from extproc.policy.consent import Demand
+from extproc.policy.minimal import Kept
 from extproc.policy.origins import Origins
 from extproc.secret_managers import Managers
 
@@ -25,8 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `everybody`, `model_rates` (by model name) and `per_deployment` are the limits that do not hang on a key; `dry_run`
     names limits that refuse nobody. `counter_lease_ms` is how long a worker that is not heard of is believed to be
     alive. `managers` keep secrets elsewhere; `secret_places` says where in the file each reference stands.
-    `unsupported` lists settings without an
-    effect, each `FILE:LINE:COLUMN: …`, for a warning.
+    `kept` is what of a request is written down, `consent` what the person behind it must have agreed to.
+    `unsupported` lists settings without an effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
 
     deployments: tuple[Deployment, ...] = ()
@@ -51,7 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     message_timeout_ms: int = 5_000
     store_deadline_ms: int = 2_000
     stream_idle_timeout_ms: int = 600_000
-    log_requester_ip: bool = True
+    kept: Kept = Kept()
+    consent: Demand = Demand()
     redact_user_api_key_info: bool = False
     allowed_ips: tuple[str, ...] = ()
     trusted_proxy_ranges: tuple[str, ...] = ()
@@ -89,6 +92,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         several = [each for value in values if isinstance(value, tuple) for each in value]
         owned = [each.credential for each in self.deployments] + [each.key for each in self.payload_encryption]
         return tuple(dict.fromkeys(each for each in (*values, *several, *owned) if isinstance(each, SecretRef)))
+
+    @property
+    def log_requester_ip(self) -> bool:
+        """Whether it is written down anywhere who was connected."""
+        return self.kept.requester_ip
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:

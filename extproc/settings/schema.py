@@ -155,6 +155,7 @@ class GeneralSettings(Unlogged):
     max_request_size_mb: Megabytes | None = None
     max_response_size_mb: Megabytes | None = None
     disable_requester_ip_address_logging: bool = False
+    spend_logs_metadata_fields: list[Text] | None = None
     maximum_spend_logs_retention_period: Text | None = None
     maximum_spend_logs_retention_interval: Text | None = None
     log_retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
@@ -216,6 +217,10 @@ class PayloadEncryption(Checked):
     paths: list[Text] = []
 
 
+#: What a person may agree to, such as `storage`: it has to fit into `a:true,b:true`.
+Purpose = Annotated[Text, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
 class ExtprocSettings(Checked):
     """`extproc_settings`: what LiteLLM has no name for. Milliseconds.
 
@@ -233,6 +238,9 @@ class ExtprocSettings(Checked):
     audit_key: Secret | None = None
     payload_encryption: list[PayloadEncryption] | None = None
     secret_refresh_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    disable_user_agent_logging: bool = False
+    required_consent: list[Purpose] = []
+    consent_max_age_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
     store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None

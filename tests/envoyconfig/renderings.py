@@ -12,6 +12,7 @@ import yaml
 
 from extproc.envoyconfig import render
 from extproc.model import Deployment, Upstream
+from extproc.policy.minimal import Kept
 from extproc.settings.model import Layout, Settings
 
 FOLDER = Path(__file__).parents[2] / "envoy"
@@ -57,7 +58,7 @@ EXAMPLES: dict[str, tuple[Settings, Layout]] = {
     "embedded": (settings_for(OPENAI, LOCAL), layout_in(DATA_DIR)),
     # TLS only, four workers, no client address in the log.
     "workers": (
-        settings_for(OPENAI, log_requester_ip=False),
+        settings_for(OPENAI, kept=Kept(requester_ip=False)),
         layout_in(DATA_DIR, http_port=None, processor_sockets=_WORKERS, management_sockets=_MANAGERS),
     ),
 }
