@@ -99,6 +99,7 @@ LITELLM: dict[str, str] = {
     "GET /spend/logs": _SCOPED,
     "GET /spend/logs/v2": _SCOPED,
     "GET /spend/logs/ui": _SCOPED,
+    "GET /spend/logs/ui/{request_id}": "stored masked and encrypted; who reads it is in the audit trail",
     "POST /spend/calculate": "",
     **{
         f"GET /global/spend{what}": "no traceback in an error"

@@ -19,12 +19,13 @@ from extproc.admitted import Admitted, Client, Price
 from extproc.bodies import request
 from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redaction import Redaction
+from extproc.contents import Contents
 from extproc.errors import MalformedBody, SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
 from extproc.guardrails import Guardrails
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
 from extproc.payload_keys import PayloadKeys
-from extproc.policy import access, credentials, end_users, hygiene, origins, refusals, required
+from extproc.policy import access, consent, credentials, end_users, hygiene, origins, refusals, required
 from extproc.policy.consent import Demand
 from extproc.policy.failures import Failures
 from extproc.policy.limits import House
@@ -42,9 +43,10 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What every exchange of this process shares; an immutable snapshot, so that a reload swaps all of it at once.
 
     `credential` gives the provider's header, `None` for a provider without one, and raises `SecretUnavailable`.
-    `event_id` makes an id of a moment. `failures` remembers who could not prove who they are. `house` are the limits
-    that do not hang on a key; `rules` is how limits are reserved, `None` where nothing is limited. `end_user_headers`
-    say for whom a request is made, the first one first; no `mapped_headers` go to a provider.
+    `event_id` makes an id of a moment. `contents` keeps what was said, `None` where nobody wants that; `heed_no_log`
+    says whether a request may ask to be left out. `failures` remembers who could not prove who they are. `house` are
+    the limits that do not hang on a key; `rules` is how limits are reserved, `None` where nothing is limited.
+    `end_user_headers` say for whom a request is made, the first one first; no `mapped_headers` go to a provider.
     """
 
     keys: Identities
@@ -59,6 +61,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     max_response_bytes: int
     kept: Kept = Kept()
     consent: Demand = Demand()
+    contents: Contents | None = None
+    heed_no_log: bool = True
     failures: Failures = msgspec.field(default_factory=Failures)
     guardrails: Guardrails | None = None
     redaction_deadline_ms: int = 2_000
@@ -152,9 +156,11 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
     redaction = await _redact(surroundings, asked)
     if isinstance(redaction, Refusal):
         return redaction
-    told = _metadata(surroundings, asked.body)
-    if told or redaction is not None or sealing is not None:
-        admitted = msgspec.structs.replace(admitted, redaction=redaction, sealing=sealing, metadata=told)
+    told, stored = _metadata(surroundings, asked.body), _is_stored(surroundings, asked, sealing)
+    if told or stored or redaction is not None or sealing is not None:
+        admitted = msgspec.structs.replace(
+            admitted, redaction=redaction, sealing=sealing, metadata=told, is_stored=stored
+        )
     held = await _reserve(surroundings, admitted)
     return held if isinstance(held, Refusal) else (admitted, held, credential)
 
@@ -249,6 +255,30 @@ async def _redact(surroundings: Surroundings, asked: Request) -> Redaction | Ref
 def _metadata(surroundings: Surroundings, body: request.RequestBody) -> dict[str, object]:
     """What is kept of the request's metadata, as it is after guardrails have been through it."""
     return surroundings.kept.metadata(body.metadata()) if body.facts.metadata else {}
+
+
+def _is_stored(surroundings: Surroundings, asked: Request, sealing: Sealing | None) -> bool:
+    """Whether what is said is to be stored. What came encrypted is not: its sender keeps the key from us at rest."""
+    if surroundings.contents is None or sealing is not None:
+        return False
+    if surroundings.heed_no_log and bytes(asked.body.document.get("no-log", b"")).strip() == b"true":
+        return False
+    return not consent.forbids_storage(consent.told_of(asked.key, asked.body.facts.metadata))
+
+
+def client(surroundings: Surroundings, event: RequestHeaders, event_id: str) -> Client:
+    """Who asks, as far as that is written down. The call id of the exchange is the client's, else ours."""
+    headers, kept = dict(event.headers), surroundings.kept
+    call_id = hygiene.printable(headers.get(b"x-request-id", b"").decode("ascii", "replace")).decode()
+    address = _address(event) if kept.requester_ip else ""
+    return Client(
+        call_id=call_id or event_id,
+        path=headers.get(b":path", b"").partition(b"?")[0].decode("ascii", "replace"),
+        requester_ip=address.rpartition(":")[0],
+        user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256] if kept.user_agent else "",
+        tags=hygiene.tags(headers.get(b"x-litellm-tags", b"")),
+        end_user=end_users.named(event.headers, surroundings.end_user_headers),
+    )
 
 
 async def _reserve(surroundings: Surroundings, admitted: Admitted) -> Reservation | Refusal | None:

@@ -34,7 +34,7 @@ class Client(msgspec.Struct, frozen=True):
 
 class Admitted(msgspec.Struct, frozen=True):
     """What is known of an exchange when it is forwarded. `sealing` is there where the answer is to be encrypted,
-    `metadata` is what its receipt has of the request's."""
+    `metadata` is what its receipt has of the request's, `is_stored` whether what is said is kept."""
 
     event_id: str
     started_at: UnixMs
@@ -48,6 +48,7 @@ class Admitted(msgspec.Struct, frozen=True):
     redaction: Redaction | None = None
     sealing: Sealing | None = None
     metadata: dict[str, object] = {}
+    is_stored: bool = False
 
     @property
     def tags(self) -> tuple[str, ...]:

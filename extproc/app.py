@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from extproc import guardrails, opening, server
 from extproc.admission import Surroundings
+from extproc.contents import Contents
 from extproc.events import Header
 from extproc.inspection import Inspectors
 from extproc.management import ManagementParts, create_app
@@ -43,7 +44,7 @@ from extproc.reservation import Rules
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
 from extproc.stored_models import EncryptionKeys, StoredModels
-from extproc.stores import leftovers, outbox
+from extproc.stores import leftovers, outbox, sql_contents
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
 from extproc.stores.explanations import Explained
@@ -107,6 +108,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         master = MasterKeys(settings, master_key)
         models = StoredModels(settings, store.models, EncryptionKeys(settings).ring)
         await models.reload()
+        contents = opening.contents(settings, stack, store, models.keyring, metrics.content)
         for work in (
             master.follow_until_cancelled(),
             models.follow_until_cancelled(),
@@ -115,12 +117,11 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             counting.reservations.sweep_until_cancelled(recorder),
             asyncio.to_thread(tokens.preload),
             *([leftovers.ship(outboxes, layout.workers, recorder_of)] if worker == 0 else []),
-            *_purging(settings, store, metrics),
+            *_keeping(settings, store, metrics, contents),
         ):
             await stack.enter_async_context(_running(work, stop))
         failures = opening.failures(settings, metrics.authentication_failed)
-        parts = _parts(settings, store, counting, models, metrics)
-        parts = msgspec.structs.replace(parts, failures=failures)
+        parts = msgspec.structs.replace(_parts(settings, store, counting, models, metrics), failures=failures)
         if layout.workers > 1:
             everybody = WorkersMetrics(worker, layout.management_sockets, metrics.render)
             parts = msgspec.structs.replace(parts, all_metrics=everybody.render)
@@ -128,7 +129,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         inspectors = Inspectors()
         stack.push_async_callback(inspectors.close)
         surroundings = _surroundings(settings, keys, recorder, counting, inspectors)
-        surroundings = msgspec.structs.replace(surroundings, failures=failures)
+        surroundings = msgspec.structs.replace(surroundings, failures=failures, contents=contents)
         reporter = _reporter(metrics, models, counting, anonymous=settings.redact_user_api_key_info)
         processor = server.Processor(surroundings, reporter)
         management.state.parts = msgspec.structs.replace(parts, guardrails=lambda: processor.surroundings.guardrails)
@@ -189,6 +190,7 @@ def _parts(
         settings=settings,
         master_digest="",
         keyring=models.keyring,
+        contents=store.contents,
         deployments=lambda: models.deployments,
         reload_models=models.reload,
         now=now,
@@ -214,6 +216,7 @@ def _surroundings(
         block_unpriced_models=settings.block_unpriced_models,
         max_response_bytes=settings.max_response_bytes,
         kept=settings.kept,
+        heed_no_log=settings.heed_no_log,
         consent=settings.consent,
         end_user_headers=tuple(name.encode() for name in settings.end_user_headers),
         mapped_headers=tuple(name.encode() for name in settings.mapped_headers),
@@ -238,8 +241,12 @@ def _payload_keys(rows: Sequence[PayloadKey]) -> PayloadKeys | None:
     return PayloadKeys(rows, lambda key: resolver.resolve(key).get_secret_value()) if rows else None
 
 
-def _purging(settings: Settings, store: SqlStore, metrics: Metrics) -> Iterator[Coroutine[Any, Any, None]]:
-    """What purges the ledger, where its rows are not kept for ever."""
+def _keeping(
+    settings: Settings, store: SqlStore, metrics: Metrics, contents: Contents | None
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """What stores what was said, and purges it and the ledger where they are not kept for ever."""
+    if contents is not None:
+        yield contents.store_until_cancelled()
     if settings.keep_ledger_ms is not None:
         retention = Retention(
             keep_ms=settings.keep_ledger_ms,
@@ -250,6 +257,10 @@ def _purging(settings: Settings, store: SqlStore, metrics: Metrics) -> Iterator[
             report=metrics.ledger_purged,
         )
         yield purge_until_cancelled(store.database, retention)
+    if settings.keep_prompts_ms is not None:
+        yield sql_contents.purge_until_cancelled(
+            store.contents, settings.keep_prompts_ms, settings.purge_interval_ms, now
+        )
 
 
 def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header | None]:

@@ -28,6 +28,7 @@ from extproc import admission, guardrails
 from extproc.admission import Surroundings
 from extproc.admitted import Admitted, Client
 from extproc.bodies import redacted, request, response
+from extproc.bodies.content import Content
 from extproc.bodies.redaction import Redaction
 from extproc.errors import Blocked, MalformedBody, ProtocolError, RedactionFailed, StreamEnded
 from extproc.events import (
@@ -45,7 +46,7 @@ from extproc.events import (
     ResponseTrailers,
 )
 from extproc.model import Key, Nanos, Outcome, Receipt, UnixMs, Usage
-from extproc.policy import end_users, hygiene, refusals
+from extproc.policy import hygiene, refusals
 from extproc.policy.refusals import Refusal
 from extproc.providers import registry
 from extproc.providers.api import Api, RequestFacts
@@ -87,6 +88,7 @@ class Exchange:
         self._first_byte_at: UnixMs | None = None
         self._refusal: Refusal | None = None
         self._receipt: Receipt | None = None
+        self._content: Content | None = None
 
     @property
     def decided(self) -> bool:
@@ -137,7 +139,8 @@ class Exchange:
     # -- the request ---------------------------------------------------------------------------------------------------
 
     async def _on_request_headers(self, event: RequestHeaders) -> Reply:
-        self._read_headers(event)
+        self._headers = event.headers
+        self._client = admission.client(self._surroundings, event, self.event_id)
         found = registry.find(self._client.path)
         if found is None:
             return self._refuse(refusals.UNKNOWN_ROUTE)
@@ -164,6 +167,8 @@ class Exchange:
         self._admitted, self._reservation, credential = admitted
         route = self._admitted.route
         forwarded = body.forward(route.provider_model, ask_usage=_knows_stream_options(route.deployment.provider))
+        if self._admitted.is_stored:
+            self._content = Content(self._api, forwarded, self._admitted.redaction)
         set_headers, removed = hygiene.upstream_headers(
             self._headers,
             credential,
@@ -200,6 +205,8 @@ class Exchange:
             set_headers += hygiene.redaction_headers(admitted.redaction.found, admitted.redaction.unsearched)
         if self._reservation is not None:
             set_headers += hygiene.limit_headers(self._reservation.left, alone=self._reservation.alone)
+        if self._content is not None and self._status < 300:
+            self._content.begin(headers)
         if admitted.redaction is not None and admitted.redaction.reads_answers and not event.end_of_stream:
             return self._read_answer(admitted.redaction, headers, set_headers, removed)
         if self._status >= 300:
@@ -241,6 +248,8 @@ class Exchange:
             raise ProtocolError("a response body before its headers")
         if self._first_byte_at is None:
             self._first_byte_at = self._surroundings.now()
+        if self._content is not None:
+            self._content.feed(event.body)
         redaction = self._admitted.redaction if self._admitted else None
         try:
             if redaction is None:
@@ -353,24 +362,12 @@ class Exchange:
             cut=cut,
         )
         durable = self._surroundings.receipts.put(self._receipt)
+        if self._content is not None and self._surroundings.contents is not None:
+            self._surroundings.contents.put(self.event_id, self._receipt.ended_at, self._content)
+            self._content = None
         if self._reservation is None:
             return durable
         return asyncio.gather(durable, self._reservation.settle(usage, spend))
-
-    def _read_headers(self, event: RequestHeaders) -> None:
-        self._headers = event.headers
-        headers = dict(event.headers)
-        call_id = hygiene.printable(headers.get(b"x-request-id", b"").decode("ascii", "replace")).decode()
-        kept = self._surroundings.kept
-        address = event.attributes.get("source.address", "") if kept.requester_ip else ""
-        self._client = Client(
-            call_id=call_id or self.event_id,
-            path=headers.get(b":path", b"").partition(b"?")[0].decode("ascii", "replace"),
-            requester_ip=address.rpartition(":")[0],
-            user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256] if kept.user_agent else "",
-            tags=hygiene.tags(headers.get(b"x-litellm-tags", b"")),
-            end_user=end_users.named(event.headers, self._surroundings.end_user_headers),
-        )
 
 
 def _knows_stream_options(provider: str) -> bool:

@@ -17,7 +17,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from pydantic import SecretStr
 
-from extproc.encryption import MIN_CHARACTERS
+from extproc import guardrails
+from extproc.contents import Contents
+from extproc.encryption import MIN_CHARACTERS, Keyring
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.holds import Scope
 from extproc.model import SecretRef, UnixMs
@@ -97,6 +99,23 @@ async def database(settings: Settings, layout: Layout, audit_key: AuditKey | Non
         return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db", audit_key=audit_key)
     url = _told(settings.database_url)
     return await SqlStore.open(url, pool_size=settings.database_pool_size, audit_key=audit_key)
+
+
+def contents(
+    settings: Settings,
+    stack: contextlib.AsyncExitStack,
+    store: SqlStore,
+    keyring: Callable[[], Keyring | None],
+    report: Callable[[str, int], None],
+) -> Contents | None:
+    """What keeps what was said, where that is wanted. Raises `ConfigError` where nothing could encrypt it."""
+    if not settings.store_prompts:
+        return None
+    if settings.encryption_key is None:
+        raise ConfigError("store_prompts_in_spend_logs needs general_settings.encryption_key")
+    kept = Contents(store.contents, keyring, guardrails.of_everything(), settings.redaction_deadline_ms, report)
+    stack.push_async_callback(kept.close)
+    return kept
 
 
 def audit_key(settings: Settings, master_key: SecretStr) -> AuditKey | None:

@@ -68,7 +68,7 @@ def _redactor(config: Any, policy: str, entities: str) -> Redactor:
 
 
 def _policy(config: Any, policy: str, entities: str) -> Policy:
-    from extproc.redaction import ENTITIES, Action, Policy, catalog, validators
+    from extproc.redaction import Action, Policy, catalog, validators
 
     if policy and entities:
         raise ConfigError("--policy and --entities exclude each other")
@@ -76,7 +76,7 @@ def _policy(config: Any, policy: str, entities: str) -> Policy:
         return _configured(config, policy)
     known = validators()
     wanted = [name.strip().upper() for name in entities.split(",") if name.strip()]
-    found = wanted or [name for name in ENTITIES if catalog.recognizers(name, known, required=False)]
+    found = wanted or catalog.findable(known)
     return Policy(request=dict.fromkeys(found, Action.MASK), restore=False)
 
 

@@ -75,16 +75,19 @@ def rotate_encryption_key(config: Config = None, data_dir: DataDir = DEFAULT_DAT
         resealed = asyncio.run(_rotated(keyed, folder))
     except StoreUnavailable as outage:
         raise ConfigError(f"the database cannot be reached: {outage}") from None
-    typer.echo(f"{resealed.done} secrets are encrypted anew")
-    for reason in resealed.failed:
+    typer.echo(f"{resealed.done} envelopes are encrypted anew")
+    for reason in resealed.told:
         typer.echo(f"error: {reason}", err=True)
+    if resealed.failed > len(resealed.told):
+        typer.echo(f"error: and {resealed.failed - len(resealed.told)} more", err=True)
     if resealed.failed:
         raise typer.Exit(FAILED_CODE)
 
 
 async def _rotated(keyed: Settings, folder: Path) -> Resealed:
     """A new key, unless an earlier change was not finished: then the rest of that one."""
-    from extproc import opening, resealing
+    from extproc import contents, opening, resealing
+    from extproc.settings import rows
     from extproc.stored_models import EncryptionKeys
     from extproc.stores.sql_sealed import SqlSealed
     from extproc.supervisor import encryption_key, layout
@@ -93,7 +96,10 @@ async def _rotated(keyed: Settings, folder: Path) -> Resealed:
     async with contextlib.AsyncExitStack() as stack:
         store = await opening.database(keyed, layout.build(keyed, folder, layout.Ports()))
         stack.push_async_callback(store.close)
-        sealed = SqlSealed(store.database)
+        sealed = [
+            SqlSealed.of_models(store.database, rows.place),
+            SqlSealed.of_contents(store.database, contents.place),
+        ]
         if await resealing.left(sealed, _ring(keys)):
             typer.echo("not everything is encrypted with the key of now: going on with that", err=True)
         elif encryption_key.is_kept(keyed, folder):

@@ -41,7 +41,7 @@ class AuditRow(BaseModel):
     updated_at: str
     changed_by: str
     changed_by_api_key: str
-    action: Annotated[str, Field(examples=["created", "updated", "deleted", "blocked", "unblocked", "rotated"])]
+    action: Annotated[str, Field(examples=["created", "updated", "deleted", "blocked", "unblocked", "rotated", "read"])]
     table_name: Annotated[str, Field(examples=["LiteLLM_VerificationToken"])]
     object_id: str
     before_value: dict[str, Any] | None

@@ -114,6 +114,7 @@ _MISSING = {
     "tag": ("not_found_error", "name", "Tag {} not found"),
     "guardrail": ("not_found_error", "guardrail_name", "Guardrail not found: {}"),
     "model": ("not_found_error", "id", "Model with id={} not found among those that are stored"),
+    "request": ("not_found_error", "request_id", "Request not found, request_id={}"),
 }
 
 
@@ -124,7 +125,7 @@ def already_exists(error: AlreadyExists) -> Refusal:
 
 
 def not_found(what: str, name: str) -> Refused:
-    """A `team`, `user`, `end_user`, `tag`, `guardrail` or `model` that does not exist."""
+    """A `team`, `user`, `end_user`, `tag`, `guardrail`, `model` or `request` that does not exist."""
     kind, param, sentence = _MISSING[what]
     return Refused(Refusal(404, kind, sentence.format(name), param, f"{what}_not_found"))
 

@@ -17,6 +17,7 @@ from extproc.holds import Scope
 from extproc.model import Deployment, UnixMs
 from extproc.policy.failures import Failures
 from extproc.settings.model import Settings
+from extproc.stores.contents import ContentStore
 from extproc.stores.contract import AuditTrail, Entities, Health, KeyAdmin
 from extproc.stores.explanations import Explanations, MemoryExplanations
 from extproc.stores.spending import Spending
@@ -59,7 +60,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     the limits have changed; that may raise `StoreUnavailable`. `failures` remembers who could not prove who they are.
     `previous_digests` are those of master keys that are on their way out. `keyring` gives what seals stored secrets (it
     may raise `SecretUnavailable`), `deployments` those that are served now; `reload_models` reads stored ones again.
-    `guardrails` are those that hold now.
+    `guardrails` are those that hold now. `contents` has what was said, where that is stored.
     """
 
     keys: KeyAdmin
@@ -80,6 +81,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     deployments: Callable[[], tuple[Deployment, ...]] | None = None
     reload_models: Callable[[], Awaitable[None]] = nothing_to_reload
     guardrails: Callable[[], Guardrails | None] = no_guardrails
+    contents: ContentStore | None = None
     explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)
     new_key: Callable[[], str] = generate_key
     new_id: Callable[[], str] = generate_id

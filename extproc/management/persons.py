@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from extproc.holds import Scope
-from extproc.management import audit, rows, team_rows
+from extproc.management import audit, rows, spend_content, team_rows
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOURS, Refused, not_found
@@ -192,8 +192,14 @@ async def _keys(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[An
 
 
 async def _receipts(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
+    """With what was said in each, where that is stored; that it is read is noted once."""
+    noted = False
     async for some in parts.entities.persons.receipts(user):
-        yield [spend_row(row) for row in some]
+        said = await spend_content.opened(parts, [row.receipt.event_id for row in some])
+        if said and not noted:
+            await parts.trail.note_reading(spend_content.TABLE, user.id)
+            noted = True
+        yield [spend_row(row, said=said) for row in some]
 
 
 async def _days(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:

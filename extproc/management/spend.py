@@ -16,7 +16,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from extproc.management import key_changes, rows
+from extproc.management import key_changes, rows, spend_content
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOUR_KEY, Refused, bad_request
@@ -77,7 +77,11 @@ async def logs(parts: Parts, seen: Seen, query: Annotated[SpendQuery, Query()]) 
     if query.summarize and (wanted.since is not None or wanted.before is not None):
         return await _json(await parts.ledger.by_day(wanted), day_row)
     found = await parts.ledger.rows(wanted, limit=query.limit + 1)
-    response = await _json(found[: query.limit], partial(spend_row, anonymous=parts.settings.redact_user_api_key_info))
+    # Of one exchange only: whoever looks through many has no use for all that was said.
+    event_id = found[0].receipt.event_id if query.request_id is not None and len(found) == 1 else None
+    said = await spend_content.read(parts, event_id) if event_id else {}
+    shown = partial(spend_row, anonymous=parts.settings.redact_user_api_key_info, said=said)
+    response = await _json(found[: query.limit], shown)
     if len(found) > query.limit:
         response.headers["x-extproc-more"] = "true"
     return response

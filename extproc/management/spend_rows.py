@@ -6,6 +6,8 @@ repeat its ids. `spend` is null where no price is known, and `spend_nanos` is th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,23 +51,27 @@ class SpendRow(BaseModel):
     organization_id: str | None
     end_user: str | None
     requester_ip_address: str | None
-    messages: dict[str, Any]
-    response: dict[str, Any]
-    proxy_server_request: dict[str, Any]
+    messages: Any
+    response: Any
+    proxy_server_request: Any
     session_id: str
     status: str
     created_at: str
     updated_at: str
 
 
+#: What an API calls its prompt.
+_PROMPTS = ("messages", "input", "prompt")
 #: How the fields of a row's metadata begin that `redact_user_api_key_info` takes out.
 _WHOSE = "user_api_key"
 
 
-def spend_row(booked: LedgerRow, *, anonymous: bool = False) -> dict[str, Any]:
+def spend_row(
+    booked: LedgerRow, *, anonymous: bool = False, said: Mapping[str, dict[str, Any]] = MappingProxyType({})
+) -> dict[str, Any]:
     """The columns of `SpendRow`. The metadata of an `anonymous` one does not say whose it was; its columns do, for
-    reports and budgets need them."""
-    row = _columns(booked)
+    reports and budgets need them. `said` is what was said, by event id."""
+    row = {**_columns(booked), **said_columns(said.get(booked.receipt.event_id, {}))}
     if anonymous:
         row["metadata"] = {name: value for name, value in row["metadata"].items() if not name.startswith(_WHOSE)}
     return row
@@ -102,14 +108,18 @@ def _columns(booked: LedgerRow) -> dict[str, Any]:
         "organization_id": receipt.organization_id,
         "end_user": receipt.end_user,
         "requester_ip_address": receipt.requester_ip or None,
-        "messages": {},
-        "response": {},
-        "proxy_server_request": {},
         "session_id": receipt.call_id,
         "status": receipt.status,
         "created_at": iso(booked.booked_at),
         "updated_at": iso(booked.booked_at),
     }
+
+
+def said_columns(content: dict[str, Any]) -> dict[str, Any]:
+    """What was said, as it is stored; empty where it is not. What could not be stored says why: `left_out`."""
+    request, response = content.get("request", {}), content.get("response", {})
+    prompts = (request[name] for name in _PROMPTS if isinstance(request, dict) and name in request)
+    return {"messages": next(prompts, {}), "response": response, "proxy_server_request": request}
 
 
 def day_row(day: DaySpend) -> dict[str, Any]:

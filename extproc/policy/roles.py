@@ -68,7 +68,8 @@ _TABLE: dict[Who, str] = {
         GET /v1/models  GET /models  GET /v1/models/{model:path}  GET /models/{model:path}
         GET /model/info  GET /v1/model/info  GET /v2/model/info
         POST /guardrails/apply_guardrail  GET /guardrails/list
-        GET /spend/logs  GET /spend/logs/v2  GET /spend/logs/ui  POST /spend/calculate
+        GET /spend/logs  GET /spend/logs/v2  GET /spend/logs/ui  GET /spend/logs/ui/{request_id}
+        POST /spend/calculate
     """,
     Who.OWNERS: """
         GET /key/spend/report  GET /team/spend/report  GET /user/spend/report

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.providers import anthropic_request, anthropic_response, anthropic_texts
+from extproc.providers import anthropic_answer, anthropic_request, anthropic_response, anthropic_texts
 from extproc.providers.api import Document, Reading, RequestFacts
 from extproc.providers.texts import Spec
 
@@ -24,6 +24,7 @@ error_body = anthropic_response.error_body
 error_event = anthropic_response.error_event
 merge_usage = anthropic_response.merge
 streamed = anthropic_texts.AnthropicStream
+assembled = anthropic_answer.AnthropicAnswer
 
 
 def read_request(document: Document) -> RequestFacts:

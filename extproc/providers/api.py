@@ -11,7 +11,7 @@ whole body of a plain response, or one event's `data` of a stream.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -59,6 +59,18 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
+class Assembled(Protocol):
+    """What the events of one stream amount to."""
+
+    def feed(self, event: Any) -> None:
+        """The decoded data of an event. What is not understood is left out."""
+        ...
+
+    def answer(self) -> Any:
+        """The answer so far, in the shape of one that is not streamed."""
+        ...
+
+
 class Api(Protocol):
     """One wire shape."""
 
@@ -79,6 +91,10 @@ class Api(Protocol):
 
     def streamed(self, channels: Channels) -> Streamed:
         """For the texts of one event stream."""
+        ...
+
+    def assembled(self) -> Assembled:
+        """For the events of one stream."""
         ...
 
     def read_request(self, document: Document) -> RequestFacts:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from extproc.providers import openai_request, openai_response, openai_texts
+from extproc.providers import openai_answer, openai_request, openai_response, openai_texts
 from extproc.providers.api import Document, Reading, RequestFacts
 from extproc.providers.texts import Spec
 
@@ -30,6 +30,7 @@ error_body = openai_request.error_body
 error_event = openai_request.error_event
 merge_usage = openai_response.merge
 streamed = openai_texts.OpenAiStream
+assembled = openai_answer.OpenAiAnswer
 
 
 def read_request(document: Document) -> RequestFacts:

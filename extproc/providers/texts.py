@@ -125,6 +125,20 @@ def walk(value: Any, spec: Spec, rewrite: Rewrite) -> Any:
     raise UnknownShape(f"a {type(value).__name__} where a content is expected")
 
 
+def without_media(value: Any, spec: Spec) -> Any:
+    """A decoded JSON value with a word in place of every image, sound and file."""
+    if isinstance(spec, Media):
+        return value if value is None else f"<{spec.what}>"
+    if isinstance(value, list):
+        return [without_media(each, spec) for each in value]
+    if isinstance(value, dict) and isinstance(spec, Parts):
+        known = spec.types.get(value["type"]) if isinstance(value.get("type"), str) else None
+        return value if known is None else without_media(value, known)
+    if isinstance(value, dict) and isinstance(spec, Fields):
+        return {name: without_media(each, spec.known.get(name, FREE)) for name, each in value.items()}
+    return value
+
+
 def walk_document(document: dict[str, msgspec.Raw], known: Mapping[str, Spec], rewrite: Rewrite) -> None:
     """Rewrite the texts of a request in place. Raises `UnknownShape`."""
     for name, raw in list(document.items()):

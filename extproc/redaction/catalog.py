@@ -42,6 +42,11 @@ def recognizers(entity: str, known: Mapping[str, Valid], *, required: bool = Tru
     return found
 
 
+def findable(known: Mapping[str, Valid]) -> list[str]:
+    """Every entity that some recognizer finds here."""
+    return [entity for entity in ENTITIES if recognizers(entity, known, required=False)]
+
+
 def rank(entity: str) -> int:
     """Where an entity stands among the others; one from the configuration stands first."""
     return ENTITIES.index(entity) if entity in ENTITIES else -1

@@ -115,6 +115,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     told |= retention.of(file) | privacy.of(file)
     unsupported += user_headers.unsupported(file, found)
     unsupported += callbacks.unsupported(file, found)
+    unsupported += privacy.unsupported(file, found)
     unsupported += guardrails.unsupported(file.guardrails, found)
     for section, name in _SECRET_LISTS:
         with mistakes:
@@ -130,9 +131,10 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     with mistakes:
         told["managers"] = managers.of(file, rows)
     told["secret_places"] = rows.places
-    for line in (*limits.mistakes(file, found), *user_headers.mistakes(file, found), *retention.mistakes(file, found)):
-        with mistakes:
-            raise ConfigError(line)
+    for said in (limits, user_headers, retention, privacy):
+        for line in said.mistakes(file, found):
+            with mistakes:
+                raise ConfigError(line)
     for line in guardrails.mistakes(file.guardrails, found):
         with mistakes:
             raise ConfigError(line)

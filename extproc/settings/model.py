@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `everybody`, `model_rates` (by model name) and `per_deployment` are the limits that do not hang on a key; `dry_run`
     names limits that refuse nobody. `counter_lease_ms` is how long a worker that is not heard of is believed to be
     alive. `managers` keep secrets elsewhere; `secret_places` says where in the file each reference stands.
+    `store_prompts` is whether what was said is stored, `heed_no_log` whether a request may ask not to be, and
+    `keep_prompts_ms` how long it is kept, `None` as long as the row of the ledger.
     `kept` is what of a request is written down, `consent` what the person behind it must have agreed to.
     `unsupported` lists settings without an effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
@@ -55,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream_idle_timeout_ms: int = 600_000
     kept: Kept = Kept()
     consent: Demand = Demand()
+    store_prompts: bool = False
+    heed_no_log: bool = True
+    keep_prompts_ms: int | None = None
     redact_user_api_key_info: bool = False
     allowed_ips: tuple[str, ...] = ()
     trusted_proxy_ranges: tuple[str, ...] = ()

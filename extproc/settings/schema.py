@@ -126,8 +126,8 @@ class KeyManagementSettings(Checked):
 
 
 class Unlogged(Checked):
-    """What LiteLLM has about logs, in either section. Bodies are never logged here, so that all but the first of these
-    change nothing; nor does `drop_params`: parameters are passed on, and logged nowhere."""
+    """What LiteLLM has about logs, in either section. Bodies are never logged here, so that beside the first of these
+    only `privacy.py` asks; nor does `drop_params` change anything: parameters are passed on, and logged nowhere."""
 
     redact_user_api_key_info: bool = False
     redact_messages_in_logs: bool = False
@@ -156,6 +156,7 @@ class GeneralSettings(Unlogged):
     max_response_size_mb: Megabytes | None = None
     disable_requester_ip_address_logging: bool = False
     spend_logs_metadata_fields: list[Text] | None = None
+    store_prompts_in_spend_logs: bool = False
     maximum_spend_logs_retention_period: Text | None = None
     maximum_spend_logs_retention_interval: Text | None = None
     log_retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
@@ -185,6 +186,7 @@ class LitellmSettings(Unlogged):
     failure_callback: Callbacks = []
 
     block_requests_for_models_without_pricing: bool = False
+    global_disable_no_log_param: bool = False
     require_auth_for_metrics_endpoint: bool = True
     store_audit_logs: bool | None = None
     max_budget: Dollars | None = None
@@ -239,6 +241,7 @@ class ExtprocSettings(Checked):
     payload_encryption: list[PayloadEncryption] | None = None
     secret_refresh_s: Annotated[int, Field(ge=1, le=86_400)] | None = None
     disable_user_agent_logging: bool = False
+    stored_prompts_retention_period: Text | None = None
     required_consent: list[Purpose] = []
     consent_max_age_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
 

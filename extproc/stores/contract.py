@@ -342,6 +342,10 @@ class AuditTrail(Protocol):
 
     async def list(self, wanted: AuditFilter, *, page: int, size: int, descending: bool) -> Page[Entry]: ...
 
+    async def note_reading(self, table: str, name: str) -> None:
+        """Write down that the caller of now reads what only few may. Raises `StoreUnavailable`."""
+        ...
+
     def batches(self, wanted: AuditFilter, *, after: int = 0) -> AsyncIterator[tuple[Entry, ...]]:
         """All of them after this number, the oldest first, some at a time."""
         ...

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from extproc.stores.audit_chain import AuditKey
 from extproc.stores.sql_audit import SqlTrail
+from extproc.stores.sql_contents import SqlContents
 from extproc.stores.sql_database import Database
 from extproc.stores.sql_entities import SqlEntities
 from extproc.stores.sql_keys import SqlKeys
@@ -22,6 +23,7 @@ class SqlStore(SqlKeys, SqlEntities, SqlLedger):
 
     def __init__(self, database: Database, audit_key: AuditKey | None = None) -> None:
         self.trail = SqlTrail(database, audit_key)
+        self.contents = SqlContents(database)
         SqlKeys.__init__(self, self.trail)
         SqlEntities.__init__(self, self.trail)
 

@@ -59,6 +59,10 @@ class Change:
     def rotated(self, table: str, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         self._note("rotated", table, name, *audit_values.difference(table, before, after))
 
+    def read(self, table: str, name: str) -> None:
+        """Shown to somebody; nothing has changed."""
+        self._note("read", table, name, None, None)
+
     def forgotten(self, table: str, name: str, told: Mapping[str, Any] | None = None) -> None:
         """Deleted, without a word of what it was. `told` must tell of nobody."""
         self._note("deleted", table, name, None, audit_values.text(told) if told is not None else None)
@@ -101,6 +105,10 @@ class SqlTrail:
         for entry in entries:
             told = {"seq": entry.seq, "hash": entry.hash, "action": entry.action, "table": entry.table_name}
             logger.info("audit", extra=told)
+
+    async def note_reading(self, table: str, name: str) -> None:
+        async with self.changing() as change:
+            change.read(table, name)
 
     def sign(self, content: str) -> tuple[str, str]:
         """The id of the key of now, and its signature of a text; both empty where there is no key."""

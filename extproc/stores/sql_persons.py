@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, delete, false, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.model import User
-from extproc.stores import audit_chain, sql_daily
+from extproc.stores import audit_chain, sql_contents, sql_daily
 from extproc.stores.audit_chain import Actor, Entry, act_as, acting
 from extproc.stores.audit_values import text
 from extproc.stores.contract import Erasure, LedgerRow
@@ -70,7 +70,7 @@ class SqlPersons:
 
     async def erase(self, user: User, *, deleted_by: str) -> Erasure:
         """Forget the person. Raises `StoreUnavailable` in the middle of it; then it is to be called again."""
-        tombstone = f"deleted-{uuid.uuid4().hex[:16]}"
+        tombstone = f"{sql_contents.ERASED}{uuid.uuid4().hex[:16]}"
         names, served = await self._names(user), await self._served(user)
         if acting().name in names:
             act_as(Actor(tombstone, acting().key))
@@ -160,15 +160,17 @@ class SqlPersons:
         return own + await self._change(for_them, {"end_user": tombstone})
 
     async def _change(self, wanted: ColumnElement[bool], values: dict[str, Any]) -> int:
-        """Change receipts so that they are wanted no more, some at a time."""
+        """Change receipts so that they are wanted no more, some at a time, and forget what was said."""
         some = select(ledger.c.event_id).where(wanted).limit(MOST)
-        statement = update(ledger).where(ledger.c.event_id.in_(some)).values({**_PERSONAL, **values})
         changed = 0
         while True:
             async with self._trail.changing() as change:
-                count = (await change.connection.execute(statement)).rowcount
-            changed += count
-            if count < MOST:
+                events = (await change.connection.execute(some)).scalars().all()
+                await sql_contents.forget(change.connection, events)
+                statement = update(ledger).where(ledger.c.event_id.in_(events)).values({**_PERSONAL, **values})
+                await change.connection.execute(statement)
+            changed += len(events)
+            if len(events) < MOST:
                 return changed
 
     async def _rename_days(self, names: Mapping[str, Collection[str]], tombstone: str) -> int:

@@ -24,6 +24,7 @@ from extproc.errors import StoreUnavailable
 from extproc.model import Allowance, UnixMs
 from extproc.stores.sql_database import Database
 from extproc.stores.tables import budgets, end_users, keys, ledger, ledger_tags, memberships, tags, teams, users
+from extproc.stores.tables_contents import contents
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +90,10 @@ async def _purge_some(connection: AsyncConnection, before: UnixMs, most: int) ->
 
 
 async def _delete(connection: AsyncConnection, events: list[str], first: UnixMs, last: UnixMs) -> None:
-    """These receipts, which ended between the two moments, and what `ledger_tags` has of them."""
+    """These receipts, which ended between the two moments, what `ledger_tags` has of them, and what was said."""
     ended = ledger_tags.c.ended_at.between(first, last)
     await connection.execute(delete(ledger_tags).where(ended, ledger_tags.c.event_id.in_(events)))
+    await connection.execute(delete(contents).where(contents.c.event_id.in_(events)))
     await connection.execute(delete(ledger).where(ledger.c.event_id.in_(events)))
 
 

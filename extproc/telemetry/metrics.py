@@ -95,13 +95,14 @@ class Metrics:
         self._failed = _Counted(
             "extproc_authentication_failures", "Callers who could not prove who they are, by reason.", "reason"
         )
+        self._contents = _Counted("extproc_contents", "What was said, by what became of it.", "result")
         self._purged = _Counted("extproc_ledger_purged_rows", "Rows of the ledger that were purged for their age.")
         self._added = _Observed("extproc_added_seconds", "Time spent in this process per exchange.", _SECONDS)
         self._duration = _Observed("extproc_exchange_seconds", "Duration of an exchange.", _LONG_SECONDS)
         for collector in (
             self._requests, self._refusals, self._over, self._outage, self._tokens, self._spend, self._unpriced,
-            self._estimated, self._redactions, self._unsearched, self._failed, self._purged, self._added,
-            self._duration, self._results, self._all_spend,
+            self._estimated, self._redactions, self._unsearched, self._failed, self._contents, self._purged,
+            self._added, self._duration, self._results, self._all_spend,
         ):  # fmt: skip
             self.registry.register(collector)
         told = "1 where the manager of secrets gave the value when it was asked last."
@@ -135,6 +136,10 @@ class Metrics:
     def authentication_failed(self, reason: str) -> None:
         """Count a caller who could not prove who they are, on either way in."""
         self._failed.add(1, reason)
+
+    def content(self, result: str, exchanges: int) -> None:
+        """Count exchanges of which what was said is `stored`, or for which reason it is not."""
+        self._contents.add(exchanges, result)
 
     def ledger_purged(self, rows: int, at: UnixMs) -> None:
         """Count a purge that is over."""

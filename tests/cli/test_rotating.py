@@ -60,14 +60,14 @@ async def test_keys_are_changed_while_the_gateway_serves(folder):
 
         before = (folder / "data" / "encryption_key").read_text()
         resealed = await run(folder, "rotate-encryption-key")
-        assert (resealed.code, resealed.out) == (0, "1 secrets are encrypted anew\n")
+        assert (resealed.code, resealed.out) == (0, "1 envelopes are encrypted anew\n")
         assert (folder / "data" / "encryption_key").read_text() != before
         assert (folder / "data" / "encryption_key.previous").read_text() == before
         again = await server.post("/model/new", new, model_name="faster", litellm_params={
             "model": "openai/gpt-4o-mini", "api_key": SECRET,
         })  # fmt: skip
         assert again.status_code == 200, again.text
-        assert (await run(folder, "rotate-encryption-key")).out == "2 secrets are encrypted anew\n"
+        assert (await run(folder, "rotate-encryption-key")).out == "2 envelopes are encrypted anew\n"
 
     for name in ("master_key", "encryption_key", "encryption_key.previous"):
         assert stat.S_IMODE((folder / "data" / name).stat().st_mode) == 0o600

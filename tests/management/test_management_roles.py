@@ -47,6 +47,7 @@ ALLOWED = {
     "PATCH /model/{model_id}/update": "A",
     "POST /guardrails/apply_guardrail": "AVIRCK", "GET /guardrails/list": "AVIRCK",
     "GET /v2/user/info": "AVIRCK", "GET /spend/logs/v2": "AVIRCK", "GET /spend/logs/ui": "AVIRCK",
+    "GET /spend/logs/ui/{request_id}": "AVIRCK",
     "POST /spend/calculate": "AVIRCK", "GET /v2/team/list": "AVIRK", "GET /team/available": "AVIRK",
     "GET /key/spend/report": "AVIRK", "GET /team/spend/report": "AVIRK", "GET /user/spend/report": "AVIRK",
     **{

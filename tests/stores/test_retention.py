@@ -12,6 +12,7 @@ from stores.samples import NOW, key, receipt
 from extproc.holds import Limit, Measure, Scope, Span
 from extproc.model import Allowance
 from extproc.policy import windows
+from extproc.stores.contents import SealedContent
 from extproc.stores.spending import LogFilter, SumFilter
 from extproc.stores.sql import SqlStore
 from extproc.stores.sql_retention import Retention, purge, purge_until_cancelled
@@ -45,7 +46,9 @@ async def test_what_is_older_goes_and_what_is_younger_stays(store):
     await book(store, 1, 29, 31, 40, 50, 60, 70, 80, 90, tags=("x",))
     told: list[tuple[int, int]] = []
 
+    await store.contents.keep([SealedContent(event_id, NOW, "x") for event_id in ("e1", "e31", "e90")])
     assert await purge(store.database, retention(report=lambda rows, at: told.append((rows, at)))) == 7
+    assert list(await store.contents.sealed_of(["e1", "e31", "e90"])) == ["e1"]
     assert await kept(store) == ["e1", "e29"]
     assert told == [(7, NOW)]
     async with store.database.reading() as connection:

@@ -26,15 +26,15 @@ async def sealed(store, monkeypatch):
         await store.models.create(model(f"old{number}", OLD))
     await store.models.create(model("new", NEW))
     await store.models.create(model("open", None))
-    return SqlSealed(store.database)
+    return SqlSealed.of_models(store.database, place)
 
 
 async def test_everything_is_sealed_with_the_key_of_now(store, sealed):
     looked: list[int] = []
-    assert await resealing.left(sealed, NEW) == 5
+    assert await resealing.left([sealed], NEW) == 5
 
-    assert await resealing.reseal(sealed, NEW, looked.append) == resealing.Resealed(5, ())
-    assert (looked, await resealing.left(sealed, NEW)) == ([2, 2, 1], 0)
+    assert await resealing.reseal([sealed], NEW, looked.append) == resealing.Resealed(5, 0, ())
+    assert (looked, await resealing.left([sealed], NEW)) == ([2, 2, 1], 0)
     only_new = Keyring(["a-new-encryption-key"])
     for name in ("old0", "old4", "new"):
         found = await store.models.find(name)
@@ -47,10 +47,10 @@ async def test_a_run_goes_on_where_an_earlier_one_stopped(sealed):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await resealing.reseal(sealed, NEW, stop)
-    assert await resealing.left(sealed, NEW) == 3
+        await resealing.reseal([sealed], NEW, stop)
+    assert await resealing.left([sealed], NEW) == 3
 
-    assert (await resealing.reseal(sealed, NEW)).done == 3
+    assert (await resealing.reseal([sealed], NEW)).done == 3
 
 
 async def test_what_cannot_be_opened_stays_and_is_told(store, sealed):
@@ -58,9 +58,9 @@ async def test_what_cannot_be_opened_stays_and_is_told(store, sealed):
     lost = Keyring(["a-lost-encryption-key"])
     await store.models.update("old0", {"credential": lost.seal("x", place("old0"))})
 
-    found = await resealing.reseal(sealed, NEW)
-    assert (found.done, len(found.failed)) == (4, 1)
-    assert found.failed[0].startswith("models/old0/credential was encrypted with a key")
+    found = await resealing.reseal([sealed], NEW)
+    assert (found.done, found.failed) == (4, 1)
+    assert found.told[0].startswith("models/old0/credential was encrypted with a key")
     assert lost.open((await store.models.find("old0")).credential, place("old0")) == "x"
     assert before.credential
 

@@ -1,0 +1,81 @@
+"""What was said in exchanges, in SQL: kept sealed, handed out sealed, purged by age.
+
+A row goes with the exchange's row of the ledger where that is purged, and where the person is erased.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from extproc.errors import StoreUnavailable
+from extproc.model import UnixMs
+from extproc.stores.contents import SealedContent
+from extproc.stores.sql_database import Database
+from extproc.stores.tables import ledger
+from extproc.stores.tables_contents import contents
+
+#: What stands in place of the name of somebody who was erased begins so.
+ERASED = "deleted-"
+_BATCH = 500
+_PAUSE_SECONDS = 0.05
+_INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class SqlContents:
+    """A `ContentStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, rows: Sequence[SealedContent]) -> None:
+        insert = _INSERTS[self._database.dialect](contents).on_conflict_do_nothing()
+        async with self._database.writing() as connection:
+            erased = await _erased(connection, [row.event_id for row in rows])
+            kept = [msgspec.structs.asdict(row) for row in rows if row.event_id not in erased]
+            if kept:
+                await connection.execute(insert, kept)
+
+    async def sealed_of(self, event_ids: Sequence[str]) -> Mapping[str, str]:
+        wanted = select(contents.c.event_id, contents.c.sealed).where(contents.c.event_id.in_(event_ids))
+        async with self._database.reading() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(wanted)).all()}
+
+    async def purge(self, before: UnixMs) -> int:
+        """Forget what was said in exchanges that ended before then, some at a time; of how many."""
+        oldest = select(contents.c.event_id).where(contents.c.ended_at < before).limit(_BATCH)
+        gone = 0
+        while True:
+            async with self._database.writing() as connection:
+                some = (await connection.execute(delete(contents).where(contents.c.event_id.in_(oldest)))).rowcount
+            gone += some
+            if some < _BATCH:
+                return gone
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def purge_until_cancelled(store: SqlContents, keep_ms: int, interval_ms: int, now: Callable[[], UnixMs]) -> None:
+    """Purge now, and again whenever the interval is over. An outage of the database is waited out."""
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            await store.purge(now() - keep_ms)
+        await asyncio.sleep(interval_ms / 1_000)
+
+
+async def forget(connection: AsyncConnection, event_ids: Sequence[str]) -> None:
+    """Forget what was said in these exchanges."""
+    await connection.execute(delete(contents).where(contents.c.event_id.in_(event_ids)))
+
+
+async def _erased(connection: AsyncConnection, event_ids: Sequence[str]) -> frozenset[str]:
+    """The exchanges that were somebody's who is erased."""
+    named = or_(*(column.startswith(ERASED, autoescape=True) for column in (ledger.c.user_id, ledger.c.end_user)))
+    found = select(ledger.c.event_id).where(ledger.c.event_id.in_(event_ids), named)
+    return frozenset((await connection.execute(found)).scalars())
