@@ -21,7 +21,7 @@ from extproc.bodies.content import Content
 from extproc.bodies.redaction import Redaction
 from extproc.encryption import Keyring
 from extproc.errors import RedactionFailed, SecretUnavailable, StoreUnavailable
-from extproc.model import UnixMs
+from extproc.model import Receipt
 from extproc.stores.contents import ContentStore, SealedContent
 
 logger = logging.getLogger(__name__)
@@ -52,20 +52,20 @@ class Contents:
         self._storing = storing
         self._deadline_ms = deadline_ms
         self._report = report
-        self._waiting: deque[tuple[str, UnixMs, Content]] = deque()
+        self._waiting: deque[tuple[Receipt, Content]] = deque()
         self._bytes = 0
         self._sealed: list[SealedContent] = []
         self._work = asyncio.Event()
         self._down = False
 
-    def put(self, event_id: str, ended_at: UnixMs, content: Content) -> None:
-        """Take what was said in an exchange that is over."""
+    def put(self, receipt: Receipt, content: Content) -> None:
+        """Take what was said in the exchange of a receipt."""
         content.end()
         size = content.size
         if len(self._waiting) >= MOST_WAITING or self._bytes + size > MOST_WAITING_BYTES:
             self._report("too_many", 1)
             return
-        self._waiting.append((event_id, ended_at, content))
+        self._waiting.append((receipt, content))
         self._bytes += size
         self._work.set()
 
@@ -103,10 +103,12 @@ class Contents:
 
     async def _seal_some(self) -> None:
         while self._waiting and len(self._sealed) < BATCH:
-            event_id, ended_at, content = self._waiting[0]
+            receipt, content = self._waiting[0]
             try:
-                sealed = await asyncio.to_thread(self._seal, event_id, content)
-                self._sealed.append(SealedContent(event_id, ended_at, sealed))
+                sealed = await asyncio.to_thread(self._seal, receipt.event_id, content)
+                self._sealed.append(
+                    SealedContent(receipt.event_id, receipt.ended_at, sealed, receipt.user_id, receipt.end_user)
+                )
             except SecretUnavailable as error:
                 logger.error("content_not_sealed", extra={"reason": str(error)})  # noqa: TRY400 - no traceback
                 self._report("no_key", 1)

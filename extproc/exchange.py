@@ -363,7 +363,7 @@ class Exchange:
         )
         durable = self._surroundings.receipts.put(self._receipt)
         if self._content is not None and self._surroundings.contents is not None:
-            self._surroundings.contents.put(self.event_id, self._receipt.ended_at, self._content)
+            self._surroundings.contents.put(self._receipt, self._content)
             self._content = None
         if self._reservation is None:
             return durable

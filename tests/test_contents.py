@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from stores.samples import receipt
 
 from extproc import contents, guardrails
 from extproc.bodies.content import Content
@@ -50,7 +51,7 @@ class World:
 
     def put(self, event_id: str, text: str = "hello") -> None:
         asked = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
-        self.contents.put(event_id, 1_000, Content(openai_chat, asked))
+        self.contents.put(receipt(event_id=event_id), Content(openai_chat, asked))
 
 
 async def until(found) -> None:

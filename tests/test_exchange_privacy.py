@@ -88,9 +88,11 @@ class Keeping:
     def __init__(self) -> None:
         self.told: list[Any] = []
 
-    def put(self, event_id, ended_at, content):
+    def put(self, receipt, content):
         content.end()
-        self.told.append({"event_id": event_id, "at": ended_at, **json.loads(content.told(EVERYTHING()))})
+        self.told.append(
+            {"event_id": receipt.event_id, "at": receipt.ended_at, **json.loads(content.told(EVERYTHING()))}
+        )
 
 
 def keeping(**more: object) -> tuple[World, Keeping]:

@@ -11,11 +11,14 @@ from extproc.model import UnixMs
 
 
 class SealedContent(msgspec.Struct, frozen=True):
-    """What was said in the exchange `event_id`, which ended then: an envelope of `encryption`."""
+    """What was said in the exchange `event_id`, which ended then: an envelope of `encryption`. Whose it was is not
+    kept here: it tells whether the ledger's row still is theirs."""
 
     event_id: str
     ended_at: UnixMs
     sealed: str
+    user_id: str | None = None
+    end_user: str | None = None
 
 
 class ContentStore(Protocol):

@@ -10,8 +10,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,11 +18,10 @@ from extproc.errors import StoreUnavailable
 from extproc.model import UnixMs
 from extproc.stores.contents import SealedContent
 from extproc.stores.sql_database import Database
+from extproc.stores.sql_ledger import written
 from extproc.stores.tables import ledger
 from extproc.stores.tables_contents import contents
 
-#: What stands in place of the name of somebody who was erased begins so.
-ERASED = "deleted-"
 _BATCH = 500
 _PAUSE_SECONDS = 0.05
 _INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -38,8 +36,12 @@ class SqlContents:
     async def keep(self, rows: Sequence[SealedContent]) -> None:
         insert = _INSERTS[self._database.dialect](contents).on_conflict_do_nothing()
         async with self._database.writing() as connection:
-            erased = await _erased(connection, [row.event_id for row in rows])
-            kept = [msgspec.structs.asdict(row) for row in rows if row.event_id not in erased]
+            erased = await _erased(connection, rows)
+            kept = [
+                {"event_id": row.event_id, "ended_at": row.ended_at, "sealed": row.sealed}
+                for row in rows
+                if row.event_id not in erased
+            ]
             if kept:
                 await connection.execute(insert, kept)
 
@@ -74,8 +76,9 @@ async def forget(connection: AsyncConnection, event_ids: Sequence[str]) -> None:
     await connection.execute(delete(contents).where(contents.c.event_id.in_(event_ids)))
 
 
-async def _erased(connection: AsyncConnection, event_ids: Sequence[str]) -> frozenset[str]:
-    """The exchanges that were somebody's who is erased."""
-    named = or_(*(column.startswith(ERASED, autoescape=True) for column in (ledger.c.user_id, ledger.c.end_user)))
-    found = select(ledger.c.event_id).where(ledger.c.event_id.in_(event_ids), named)
-    return frozenset((await connection.execute(found)).scalars())
+async def _erased(connection: AsyncConnection, rows: Sequence[SealedContent]) -> frozenset[str]:
+    """The exchanges whose row in the ledger is somebody else's by now."""
+    whose = {row.event_id: (written(row.user_id), written(row.end_user)) for row in rows}
+    known = select(ledger.c.event_id, ledger.c.user_id, ledger.c.end_user).where(ledger.c.event_id.in_(whose))
+    found = (await connection.execute(known)).all()
+    return frozenset(event_id for event_id, *names in found if tuple(names) != whose[event_id])

@@ -254,6 +254,11 @@ def _to_row(receipt: Receipt, now: UnixMs) -> dict[str, Any]:
     return row
 
 
+def written(name: str | None) -> str | None:
+    """A name as a row of the ledger has it."""
+    return None if name is None else _storable(name)[:LONGEST]
+
+
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
         if value.isascii() and "\0" not in value:

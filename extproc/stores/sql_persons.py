@@ -70,7 +70,7 @@ class SqlPersons:
 
     async def erase(self, user: User, *, deleted_by: str) -> Erasure:
         """Forget the person. Raises `StoreUnavailable` in the middle of it; then it is to be called again."""
-        tombstone = f"{sql_contents.ERASED}{uuid.uuid4().hex[:16]}"
+        tombstone = f"deleted-{uuid.uuid4().hex[:16]}"
         names, served = await self._names(user), await self._served(user)
         if acting().name in names:
             act_as(Actor(tombstone, acting().key))

@@ -19,9 +19,10 @@ SHOWN = {"messages": REQUEST["messages"], "response": RESPONSE, "proxy_server_re
 NOTHING: dict[str, object] = {"messages": {}, "response": {}, "proxy_server_request": {}}
 
 
-async def keep(gateway, event_id: str, request: object = REQUEST) -> None:
+async def keep(gateway, event_id: str, user_id: str | None = None, request: object = REQUEST) -> None:
     said = json.dumps({"request": request, "response": RESPONSE})
-    await gateway.store.contents.keep([SealedContent(event_id, 1, RING.seal(said, contents.place(event_id)))])
+    sealed = RING.seal(said, contents.place(event_id))
+    await gateway.store.contents.keep([SealedContent(event_id, 1, sealed, user_id)])
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def owned(gateway):
     gateway.with_parts(contents=gateway.store.contents, keyring=lambda: RING)
     made = await gateway.generate(user_id="ada")
     await gateway.book(made["token"], "e1", user_id="ada")
-    await keep(gateway, "e1")
+    await keep(gateway, "e1", "ada")
     return made["key"]
 
 
@@ -96,7 +97,7 @@ async def test_nothing_is_shown_that_could_not_be_noted(gateway, owned, admin):
 )
 async def test_a_prompt_of_any_api_stands_in_the_place_of_messages(gateway, owned, admin, request_, messages):
     await gateway.book("d", "e2", provider_response_id="other")
-    await keep(gateway, "e2", request_)
+    await keep(gateway, "e2", request=request_)
 
     found = await get(admin, "/spend/logs/ui/e2")
 

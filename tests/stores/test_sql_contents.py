@@ -62,13 +62,25 @@ async def test_they_are_purged_whenever_the_interval_is_over(store):
 @pytest.mark.parametrize("whose", [{"user_id": "carol"}, {"end_user": "carol"}])
 async def test_a_persons_erasure_forgets_what_was_said_and_what_comes_late(store, whose):
     await store.record([receipt(event_id="theirs", **whose), receipt(event_id="other", user_id="dave")], now=1)
-    await store.contents.keep(rows("theirs", "other"))
+    late = [SealedContent("theirs", 1_000, "sealed", **whose)]
+    await store.contents.keep([*late, SealedContent("other", 1_000, "sealed", "dave")])
 
     await store.persons.erase(User(id="carol"), deleted_by="admin")
     assert list(await store.contents.sealed_of(["theirs", "other"])) == ["other"]
 
-    await store.contents.keep(rows("theirs"))
+    await store.contents.keep(late)
     assert await store.contents.sealed_of(["theirs"]) == {}
+
+
+async def test_nobody_is_taken_for_erased_by_what_they_call_themselves(store):
+    """A client may name its end user as it likes, and longer than the ledger has it."""
+    names = ["deleted-0123456789abcdef", "x" * 300, "nul\0 and \ud800", "Zoë"]
+    whose = {f"e{number}": name for number, name in enumerate(names)}
+    await store.record([receipt(event_id=event_id, end_user=name) for event_id, name in whose.items()], now=1)
+
+    await store.contents.keep([SealedContent(event_id, 1, "sealed", None, name) for event_id, name in whose.items()])
+
+    assert sorted(await store.contents.sealed_of([*whose])) == sorted(whose)
 
 
 async def test_they_are_sealed_anew_with_the_key_of_now(store):
