@@ -32,6 +32,8 @@ class OpenAiAnswer:
 
     def answer(self) -> dict[str, Any]:
         choices = [_joined(choice) for _, choice in sorted(self._choices.items())]
+        if isinstance(kind := self._beside.get("object"), str):
+            self._beside["object"] = kind.removesuffix(".chunk")
         return {**self._beside, "choices": choices} if choices else self._beside
 
     def _take(self, choice: dict[str, Any]) -> None:

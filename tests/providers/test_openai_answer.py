@@ -26,12 +26,14 @@ def chunk(index: int = 0, finish: str | None = None, **delta: object) -> dict[st
 def test_the_pieces_of_each_choice_are_joined():
     answer = assembled(
         chunk(role="assistant", content=""), chunk(1, content="b"), chunk(content="Hel"), chunk(content="lo"),
-        chunk(finish="stop"), {"id": "c1", "choices": [], "usage": {"total_tokens": 3}},
+        chunk(finish="stop"),
+        {"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 3}},
     )  # fmt: skip
 
     assert answer == {
         "id": "c1",
         "model": "m",
+        "object": "chat.completion",
         "usage": {"total_tokens": 3},
         "choices": [
             {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"},
