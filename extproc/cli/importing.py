@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -18,15 +19,16 @@ from extproc.cli.options import DEFAULT_DATA_DIR, AsJson, Config, DataDir
 from extproc.errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from extproc.importing.run import Imported, Progress
-    from extproc.settings.model import Settings
+    from extproc.settings.model import Layout, Settings
+    from extproc.stores.audit_chain import AuditKey
     from extproc.stores.sql import SqlStore
 
 _VARIABLE = "LITELLM_DATABASE_URL"
 #: For one question about a counter.
 _DEADLINE_MS = 5_000
+#: Who made the changes, as the audit trail names it.
+_ACTOR = "extproc import-litellm"
 _COLUMNS = ("", "made", "changed", "kept")
 
 DatabaseUrl = Annotated[
@@ -91,14 +93,17 @@ async def _imported(loaded: Settings, data_dir: Path, wanted: Wanted, progress: 
     from extproc import opening
     from extproc.importing import receipts, source
     from extproc.importing.run import Import
+    from extproc.stores.audit_chain import Actor, act_as
     from extproc.stores.sql_imports import SqlImports
     from extproc.supervisor import layout
 
+    act_as(Actor(_ACTOR))
+    place = layout.build(loaded, data_dir, layout.Ports())
     async with contextlib.AsyncExitStack() as stack:
         reading = await stack.enter_async_context(source.opened(wanted.url))
-        store = await opening.database(loaded, layout.build(loaded, data_dir, layout.Ports()))
+        store = await opening.database(loaded, place, None if wanted.dry_run else _audit_key(loaded, place))
         stack.push_async_callback(store.close)
-        target = SqlImports(store.database, prefix=receipts.PREFIX, dry_run=wanted.dry_run, overwrite=wanted.overwrite)
+        target = SqlImports(store.trail, prefix=receipts.PREFIX, dry_run=wanted.dry_run, overwrite=wanted.overwrite)
         importing = Import(
             reading, target, store, now=_now(), since=wanted.since, progress=progress, dry_run=wanted.dry_run
         )
@@ -106,6 +111,29 @@ async def _imported(loaded: Settings, data_dir: Path, wanted: Wanted, progress: 
         if loaded.counters_are_shared and not wanted.dry_run:
             await _unseed(loaded, store)
         return imported
+
+
+def _audit_key(loaded: Settings, place: Layout) -> AuditKey | None:
+    """What the gateway of this data directory hashes its audit trail with; made where the gateway would make it."""
+    from pydantic import SecretStr
+
+    from extproc import opening
+    from extproc.supervisor import encryption_key, master_key, private_files
+
+    if not loaded.store_audit_logs:
+        return None
+    folder = Path(place.data_dir)
+    private_files.directory(folder)
+    keyed = encryption_key.with_key(loaded, folder)
+    if keyed.audit_key or keyed.encryption_key:
+        return opening.audit_key(keyed, SecretStr(""))
+    master = master_key.resolve(loaded.master_key, folder)
+    master_key.announce(master, _tell, _tell)
+    return opening.audit_key(keyed, master.value)
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 async def _unseed(loaded: Settings, store: SqlStore) -> None:

@@ -56,6 +56,12 @@ class Change:
         action = ("blocked" if wanted["blocked"] else "unblocked") if named == {"blocked"} else "updated"
         self._note(action, table, name, *audit_values.difference(table, before, after))
 
+    def renewed(self, table: str, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Whole rows; nothing where they say the same."""
+        old, new = audit_values.difference(table, before, after)
+        if old != new:
+            self._note("updated", table, name, old, new)
+
     def rotated(self, table: str, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         self._note("rotated", table, name, *audit_values.difference(table, before, after))
 

@@ -3,6 +3,9 @@
 A row that is not there is made. One that is there is brought up to date where the other side changed it later than we
 did; else it stays, for somebody changed it here. What was spent is the other side's sum and what our own ledger has
 booked since. Rows without a moment of their last change are only ever made.
+
+Each row that is made, and each in which anything is different afterwards, leaves an entry in the audit trail, in the
+transaction of its batch.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from sqlalchemy import Table, and_, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.model import Nanos
-from extproc.stores.sql_database import Database
-from extproc.stores.sql_rows import to_columns
+from extproc.stores.sql_audit import Change, SqlTrail
+from extproc.stores.sql_rows import hold, to_columns
 from extproc.stores.tables import budgets, end_users, keys, ledger, memberships, tags, teams, users
 
 #: The tables that are written, by the name of what they hold; and the ledger's columns that name it.
@@ -53,8 +56,8 @@ class Written(msgspec.Struct):
 class SqlImports:
     """Writes batches. `prefix` begins the event ids of imported receipts: those are not our own bookings."""
 
-    def __init__(self, database: Database, *, prefix: str, dry_run: bool = False, overwrite: bool = False) -> None:
-        self._database = database
+    def __init__(self, trail: SqlTrail, *, prefix: str, dry_run: bool = False, overwrite: bool = False) -> None:
+        self._trail = trail
         self._prefix = prefix
         self._dry_run = dry_run
         self._overwrite = overwrite
@@ -64,29 +67,28 @@ class SqlImports:
         table, named_by = _TABLES[kind]
         identity = [column.name for column in table.primary_key.columns]
         rows = {tuple(row[name] for name in identity): row for row in (_row(table, value) for value in values)}
-        async with self._database.writing() as connection:
-            there = await _there(connection, table, identity, rows)
-            written = Written(taken=await _release_taken(connection, table, kind, identity, rows))
-            made = [row for name, row in rows.items() if name not in there]
-            later = [row for name, row in rows.items() if name in there and self._is_later(table, row, there[name])]
+        async with self._trail.changing() as change:
+            there = await _there(change.connection, table, identity, rows)
+            written = Written(taken=await _release_taken(change.connection, table, kind, identity, rows))
+            made = {name: row for name, row in rows.items() if name not in there}
+            later = {name: rows[name] for name in there if self._is_later(table, rows[name], there[name])}
             if not self._dry_run:
-                own = await self._own_spend(connection, named_by, later)
-                await _make(connection, table, made)
-                await _change(connection, table, identity, [_with_own(row, own, identity) for row in later])
+                own = await self._own_spend(change.connection, named_by, [*later.values()])
+                await _make(change, table, made)
+                await _change(change, table, there, {name: _with_own(later[name], own.get(name, 0)) for name in later})
         written.made, written.changed = len(made), len(later)
         written.kept = len(rows) - len(made) - len(later)
         return written
 
     async def unknown_events(self, event_ids: Collection[str]) -> int:
         """How many of these the ledger does not have."""
-        async with self._database.reading() as connection:
+        async with self._trail.database.reading() as connection:
             known = select(func.count()).select_from(ledger).where(ledger.c.event_id.in_(event_ids))
             return len(set(event_ids)) - int(await connection.scalar(known) or 0)
 
-    def _is_later(self, table: Table, row: Mapping[str, Any], updated_at: int | None) -> bool:
-        if self._overwrite:
-            return True
-        return updated_at is not None and table is not end_users and row["updated_at"] >= updated_at
+    def _is_later(self, table: Table, row: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+        is_dated = "updated_at" in table.c and table is not end_users
+        return self._overwrite or (is_dated and row["updated_at"] >= there["updated_at"])
 
     async def _own_spend(
         self, connection: AsyncConnection, named_by: tuple[str, ...], rows: Sequence[Mapping[str, Any]]
@@ -116,15 +118,11 @@ def _row(table: Table, value: msgspec.Struct) -> dict[str, Any]:
 
 async def _there(
     connection: AsyncConnection, table: Table, identity: Sequence[str], rows: Collection[tuple[Any, ...]]
-) -> dict[tuple[Any, ...], int | None]:
-    """Which of these rows there are, with the moment of their last change."""
-    columns = [table.c[name] for name in identity]
-    updated = table.c.updated_at if "updated_at" in table.c else columns[0]
-    chosen = columns[0].in_({name[0] for name in rows})
-    held = select(*columns, updated).where(chosen).order_by(*columns).with_for_update()
-    found = (await connection.execute(held)).all()
-    dated = "updated_at" in table.c
-    return {tuple(row[:-1]): row[-1] if dated else None for row in found if tuple(row[:-1]) in rows}
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Which of these rows there are, as they are."""
+    found = await hold(connection, table, table.c[identity[0]].in_({name[0] for name in rows}))
+    named = {tuple(row[name] for name in identity): row for row in found}
+    return {name: row for name, row in named.items() if name in rows}
 
 
 async def _release_taken(
@@ -142,26 +140,34 @@ async def _release_taken(
     return taken
 
 
-async def _make(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+async def _make(change: Change, table: Table, rows: Mapping[tuple[Any, ...], dict[str, Any]]) -> None:
     if rows:
-        await connection.execute(insert(table), rows)
+        await change.connection.execute(insert(table), [*rows.values()])
+        for name, row in rows.items():
+            change.created(table.name, ":".join(name), row)
 
 
 async def _change(
-    connection: AsyncConnection, table: Table, identity: Sequence[str], rows: Sequence[dict[str, Any]]
+    change: Change,
+    table: Table,
+    there: Mapping[tuple[Any, ...], dict[str, Any]],
+    rows: Mapping[tuple[Any, ...], dict[str, Any]],
 ) -> None:
-    if rows:
-        chosen = and_(*(table.c[name] == bindparam(f"_{name}") for name in identity))
-        fixed = {*identity, *_UNTOUCHED}
-        names = [name for name in rows[0] if name not in fixed]
-        changed = update(table).where(chosen).values({name: bindparam(f"new_{name}") for name in names})
-        bound = [
-            {**{f"_{name}": row[name] for name in identity}, **{f"new_{name}": row[name] for name in names}}
-            for row in rows
-        ]
-        await connection.execute(changed, bound)
+    if not rows:
+        return
+    identity = [column.name for column in table.primary_key.columns]
+    chosen = and_(*(table.c[name] == bindparam(f"_{name}") for name in identity))
+    fixed = {*identity, *_UNTOUCHED}
+    names = [name for name in next(iter(rows.values())) if name not in fixed]
+    changed = update(table).where(chosen).values({name: bindparam(f"new_{name}") for name in names})
+    bound = [
+        {**{f"_{name}": row[name] for name in identity}, **{f"new_{name}": row[name] for name in names}}
+        for row in rows.values()
+    ]
+    await change.connection.execute(changed, bound)
+    for name, row in rows.items():
+        change.renewed(table.name, ":".join(name), there[name], {**there[name], **{each: row[each] for each in names}})
 
 
-def _with_own(row: dict[str, Any], own: Mapping[tuple[Any, ...], Nanos], identity: Sequence[str]) -> dict[str, Any]:
-    booked = own.get(tuple(row[name] for name in identity), 0)
+def _with_own(row: dict[str, Any], booked: Nanos) -> dict[str, Any]:
     return {**row, "spend": row["spend"] + booked} if booked else row

@@ -11,6 +11,7 @@ from running_redis import running_redis
 
 from extproc.policy import inventory
 from extproc.policy.limits import House
+from extproc.stores.contract import AuditFilter
 from extproc.stores.counters_redis import RedisCounters
 from extproc.stores.sql import SqlStore
 
@@ -49,6 +50,14 @@ async def found(place):
     return key
 
 
+async def actors(place):
+    """Who made the entries of the audit trail."""
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{place}/data/extproc.db")
+    found = {entry.changed_by async for batch in store.trail.batches(AuditFilter()) for entry in batch}
+    await store.close()
+    return found
+
+
 def test_it_says_how_many_rows_were_made_and_what_is_different_here(run, place):
     ended = importing(run, place)
 
@@ -56,6 +65,21 @@ def test_it_says_how_many_rows_were_made_and_what_is_different_here(run, place):
     assert [line.split() for line in ended.out.splitlines() if line.startswith("keys")] == [["keys", "1", "0", "0"]]
     assert "  1: agents have no counterpart (front [end])" in ended.out
     assert asyncio.run(found(place)).alias == "front [end]"
+
+
+def test_who_made_the_rows_stands_in_the_audit_trail_that_the_gateway_verifies(run, place):
+    importing(run, place)
+    verified = run("verify-audit", "--config", str(place / "config.yaml"), "--data-dir", str(place / "data"), "--json")
+
+    assert (verified.code, json.loads(verified.out)["entries"]) == (0, 2)
+    assert asyncio.run(actors(place)) == {"extproc import-litellm"}
+
+
+def test_without_an_audit_trail_it_leaves_no_entries(run, place):
+    (place / "config.yaml").write_text("general_settings: {store_audit_logs: false}\n")
+    importing(run, place)
+
+    assert asyncio.run(actors(place)) == set()
 
 
 def test_a_dry_run_says_so_and_writes_no_row(run, place):

@@ -12,10 +12,12 @@ from running_postgres import fresh_database
 
 from extproc.importing import receipts, source
 from extproc.importing.run import Import, Imported
+from extproc.stores.audit_chain import AuditKey
 from extproc.stores.sql import SqlStore
 from extproc.stores.sql_imports import SqlImports
 
 NOW = 1_790_000_000_000
+KEY = AuditKey("an audit key of the tests")
 Run = Callable[..., Awaitable[Imported]]
 
 
@@ -28,12 +30,12 @@ async def litellm() -> AsyncIterator[LitellmDatabase]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def ours(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlStore]:
     if request.param == "sqlite":
-        store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db")
+        store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db", audit_key=KEY)
         yield store
         await store.close()
         return
     async with fresh_database() as url:
-        store = await SqlStore.open(url)
+        store = await SqlStore.open(url, audit_key=KEY)
         yield store
         await store.close()
 
@@ -41,7 +43,7 @@ async def ours(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 @pytest.fixture
 def run(litellm: LitellmDatabase, ours: SqlStore) -> Run:
     async def run_import(*, overwrite: bool = False, dry_run: bool = False, **more: Any) -> Imported:
-        target = SqlImports(ours.database, prefix=receipts.PREFIX, overwrite=overwrite, dry_run=dry_run)
+        target = SqlImports(ours.trail, prefix=receipts.PREFIX, overwrite=overwrite, dry_run=dry_run)
         settings = {"now": NOW, "since": LONG_AGO, "progress": lambda *_: None, **more}
         async with source.opened(litellm.url) as reading:
             return await Import(reading, target, ours, dry_run=dry_run, **settings).run()

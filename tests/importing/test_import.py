@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
-from importing.conftest import NOW
+from importing.conftest import KEY, NOW
 from importing.litellm_database import LONG_AGO, as_json, budget_row, key_row, spend_row, team_row, user_row
 from sqlalchemy import text
 from stores.samples import receipt
+from trails import problems
 
 from extproc.errors import ConfigError
 from extproc.importing import source
 from extproc.policy import credentials
-from extproc.stores.contract import SpendFilter
+from extproc.stores.audit_chain import Verifier
+from extproc.stores.contract import AuditFilter, SpendFilter
 
 DOLLAR = 1_000_000_000
 LONG_AGO_MS = 1_767_323_045_000
@@ -27,6 +30,11 @@ def counts(imported, kind):
 
 def remarks(imported):
     return {remark.text: (remark.count, remark.examples) for remark in imported.notes}
+
+
+async def entries(ours):
+    """The newest first."""
+    return (await ours.trail.list(AuditFilter(), page=1, size=100, descending=True)).rows
 
 
 async def test_a_key_arrives_by_its_digest_with_all_that_limits_it(run, litellm, ours):
@@ -173,6 +181,42 @@ async def test_what_was_changed_here_since_stays_unless_it_is_to_be_overwritten(
     assert (await ours.find(DIGEST)).rpm_limit == 1
 
 
+async def test_each_row_that_is_made_leaves_an_entry_in_the_audit_trail_which_stays_whole(run, litellm, ours):
+    await litellm.rows("TeamTable", team_row("t", members_with_roles=as_json({"user_id": "u", "role": "user"})))
+    await litellm.rows("VerificationToken", key_row(DIGEST, key_alias="front", max_budget=2.5, spend=1.0))
+
+    await run()
+    found = {entry.table_name: entry for entry in await entries(ours)}
+
+    assert {table: (entry.action, entry.object_id) for table, entry in found.items()} == {
+        "LiteLLM_TeamTable": ("created", "t"),
+        "LiteLLM_TeamMembership": ("created", "u:t"),
+        "LiteLLM_VerificationToken": ("created", DIGEST),
+    }
+    told = json.loads(found["LiteLLM_VerificationToken"].after)
+    assert (told["key_alias"], told["max_budget"], told["spend"]) == ("front", 2.5, 1)
+    assert await problems(ours, Verifier([KEY])) == []
+
+
+async def test_a_row_leaves_another_entry_where_it_is_different_afterwards_and_none_where_it_is_not(run, litellm, ours):
+    await litellm.rows("TeamTable", team_row("t", metadata={"a": 1}, model_max_budget={"gpt-4o": {"budget_limit": 1}}))
+    await litellm.rows("VerificationToken", key_row(DIGEST, rpm_limit=1, budget_limits=as_json(
+        {"budget_duration": "1h", "max_budget": 1}
+    )))  # fmt: skip
+    await run()
+    await run(overwrite=True)
+    before = await entries(ours)
+    later = LONG_AGO + timedelta(days=1)
+    await litellm.connection.execute('UPDATE "LiteLLM_VerificationToken" SET rpm_limit = 9, updated_at = $1', later)
+
+    await run()
+    newest, *others = await entries(ours)
+
+    assert (len(before), [*before]) == (2, others)
+    assert (newest.action, newest.object_id) == ("updated", DIGEST)
+    assert (json.loads(newest.before), json.loads(newest.after)) == ({"rpm_limit": 1}, {"rpm_limit": 9})
+
+
 async def test_a_dry_run_tells_the_same_and_writes_nothing(run, litellm, ours):
     await litellm.rows("TeamTable", team_row("t", members_with_roles=as_json({"user_id": "u", "role": "user"})))
     await litellm.rows("VerificationToken", key_row(DIGEST), key_row("0" * 64))
@@ -182,11 +226,11 @@ async def test_a_dry_run_tells_the_same_and_writes_nothing(run, litellm, ours):
     async with ours.database.reading() as connection:
         found = [
             await connection.scalar(text(f"SELECT count(*) FROM {table}"))
-            for table in ("keys", "teams", "memberships", "ledger")
+            for table in ("keys", "teams", "memberships", "ledger", "audit")
         ]
     done = await run()
 
-    assert found == [0, 0, 0, 0]
+    assert found == [0, 0, 0, 0, 0]
     assert {kind: counts(tried, kind) for kind in tried.rows} == {kind: counts(done, kind) for kind in done.rows}
 
 
