@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from extproc.errors import AlreadyExists, StoreUnavailable
-from extproc.management import keeping, key_changes, rows, schemas
+from extproc.management import keeping, key_bounds, key_changes, rows, schemas
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import Refused, already_exists, bad_request
@@ -93,6 +93,7 @@ async def bulk_update(parts: Parts, caller: Caller, wanted: schemas.UpdateKeys) 
 )
 async def generate_service_account(parts: Parts, caller: Caller, wanted: schemas.GenerateKey) -> Any:
     """As `/key/generate`. It goes on when whoever made it leaves the team."""
+    wanted = key_bounds.with_defaults(parts, wanted)
     if wanted.user_id is not None:
         raise bad_request("A service account belongs to no user: leave user_id out.", "user_id")
     if wanted.team_id is None:

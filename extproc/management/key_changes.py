@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from extproc.holds import Scope
-from extproc.management import allowances, keeping, rows, schemas
+from extproc.management import allowances, keeping, key_bounds, rows, schemas
 from extproc.management.changes import changes_of, for_new
 from extproc.management.errors import KEY_NOT_FOUND, MASTER_KEY_TAKEN, Refused, bad_request
 from extproc.management.parts import ManagementParts
@@ -23,10 +23,11 @@ async def make(
     parts: ManagementParts, caller: Key, wanted: schemas.GenerateKey, *, metadata: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """A new key, as `/key/generate` answers. `metadata` is added to what the request has."""
-    key, raw = new_key(parts, caller, wanted, metadata)
+    bounded = key_bounds.of_new(parts, wanted)
+    key, raw = new_key(parts, caller, bounded, metadata)
     async with told_of_all(parts, [scope(key.digest)]):
         await parts.keys.create(key)
-    return generated(parts, key, raw, wanted)
+    return generated(parts, key, raw, bounded)
 
 
 def new_key(
@@ -69,7 +70,7 @@ async def update(parts: ManagementParts, caller: Key, wanted: schemas.UpdateKey)
     """`/key/update` of one key, which is named by `key`, or by `key_alias` where there is no `key`."""
     asked = await find(parts, wanted.key) if wanted.key else await parts.keys.find_by_alias(wanted.key_alias or "")
     key = await keeping.check(parts, caller, asked, keeping.UPDATE, wanted)
-    changes = key_changes(parts, wanted)
+    changes = key_changes(parts, key_bounds.of_changed(parts, wanted, key))
     if not wanted.key:
         changes.pop("alias", None)
     changed = await change(parts, caller, key.digest, {**changes, **rotation(parts, changes, key)})

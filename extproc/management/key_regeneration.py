@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from pydantic import BaseModel
 
-from extproc.management import keeping, key_changes, rows, schemas
+from extproc.management import keeping, key_bounds, key_changes, rows, schemas
 from extproc.management.authentication import AdminRoute, Caller
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import KEY_NOT_FOUND, Refused, bad_request
@@ -82,6 +82,7 @@ async def reset_spend(parts: Parts, caller: Caller, key: KeyOrDigest, wanted: sc
 
 async def _regenerate(parts: ManagementParts, caller: Key, asked: str, wanted: schemas.RegenerateKey) -> dict[str, Any]:
     key = await keeping.check(parts, caller, await key_changes.find(parts, asked), keeping.REGENERATE, wanted)
+    wanted = key_bounds.of_changed(parts, wanted, key)
     now, raw = parts.now(), wanted.new_key or parts.new_key()
     digest = key_changes.usable_digest(parts, raw, "new_key")
     revoke_at = key_changes.ends(wanted.grace_period, "grace_period", now) if wanted.grace_period else now

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
-from extproc.management import keeping, key_changes, rows, schemas
+from extproc.management import keeping, key_bounds, key_changes, rows, schemas
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen, is_admin
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import (
@@ -42,7 +42,8 @@ _ANYTHING = schemas.GenerateKey()
 @administration.post("/key/generate", response_model=rows.GeneratedKey, summary="Make a virtual key")
 async def generate(parts: Parts, caller: Caller, wanted: Annotated[schemas.GenerateKey, Body()] = _ANYTHING) -> Any:
     """The answer is the only place where the key itself is ever shown: only its digest is stored."""
-    return await key_changes.make(parts, caller, await keeping.check_new(parts, caller, wanted))
+    asked = key_bounds.with_defaults(parts, wanted)
+    return await key_changes.make(parts, caller, await keeping.check_new(parts, caller, asked))
 
 
 @administration.post("/key/update", response_model=rows.UpdatedKey, summary="Change a key")

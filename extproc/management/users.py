@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from extproc.errors import AlreadyExists
 from extproc.holds import Scope
-from extproc.management import key_changes, rows, schemas, team_rows
+from extproc.management import key_bounds, key_changes, rows, schemas, team_rows
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, Seen
 from extproc.management.changes import changes_of, for_new
 from extproc.management.documentation import ERRORS
@@ -104,6 +104,7 @@ async def new(parts: Parts, caller: Caller, wanted: Annotated[NewUser, Body()] =
     teams = [await team_named(parts, team_id) for team_id in dict.fromkeys(wanted.teams or ())]
     user_id = wanted.user_id or parts.new_id()
     first = schemas.GenerateKey(user_id=user_id, key_alias=wanted.key_alias, duration=wanted.duration)
+    first = key_bounds.of_new(parts, first)
     # What is wrong with the key is told before there is a user.
     key, raw = key_changes.new_key(parts, caller, first)
     user = await _make(parts, wanted, user_id)

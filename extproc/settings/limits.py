@@ -32,7 +32,7 @@ def of(file: Configuration) -> dict[str, Any]:
     )
     told = {
         "everybody": Allowance(
-            max_budget=_nanos(litellm.max_budget),
+            max_budget=nanos(litellm.max_budget),
             budget_duration=litellm.budget_duration,
             max_parallel_requests=general.global_max_parallel_requests,
             rpm_limit=router.rpm_limit,
@@ -86,5 +86,6 @@ def _sum(file: Configuration, name: str, field: str) -> int | None:
     return None if None in told else sum(told)
 
 
-def _nanos(dollars: Decimal | None) -> Nanos | None:
+def nanos(dollars: Decimal | None) -> Nanos | None:
+    """What is finer than a nano is left out."""
     return None if dollars is None else int(dollars * NANOS_PER_DOLLAR)

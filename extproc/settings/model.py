@@ -8,6 +8,7 @@ from extproc.guardrails import Configured
 from extproc.model import Allowance, Deployment, SecretRef, Upstream
 from extproc.payload_keys import PayloadKey
 from extproc.policy.consent import Demand
+from extproc.policy.key_bounds import Bounds, Defaults
 from extproc.policy.minimal import Kept
 from extproc.policy.origins import Origins
 from extproc.secret_managers import Managers
@@ -25,8 +26,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `keep_ledger_ms` is how long rows of the ledger are kept, `None` for ever; older ones are looked for each
     `purge_interval_ms`.
     `everybody`, `model_rates` (by model name) and `per_deployment` are the limits that do not hang on a key; `dry_run`
-    names limits that refuse nobody. `counter_lease_ms` is how long a worker that is not heard of is believed to be
-    alive. `managers` keep secrets elsewhere; `secret_places` says where in the file each reference stands.
+    names limits that refuse nobody. `key_bounds` is what no key gets more of, `key_defaults` what it gets unasked.
+    `counter_lease_ms` is how long a worker that is not heard of is believed to be alive. `managers` keep secrets
+    elsewhere; `secret_places` says where in the file each reference stands.
     `store_prompts` is whether what was said is stored, `heed_no_log` whether a request may ask not to be, and
     `keep_prompts_ms` how long it is kept, `None` as long as the row of the ledger.
     `kept` is what of a request is written down, `consent` what the person behind it must have agreed to.
@@ -70,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_rates: dict[str, Allowance] = {}
     per_deployment: Allowance = Allowance()
     apply_user_budget_to_team_keys: bool = False
+    key_bounds: Bounds = Bounds()
+    key_defaults: Defaults = Defaults()
     end_user_headers: tuple[str, ...] = ()
     mapped_headers: tuple[str, ...] = ()
     timezone: str = "UTC"

@@ -178,6 +178,25 @@ class GeneralSettings(Unlogged):
 Callbacks = Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
+class KeyBounds(Checked):
+    """`upperbound_key_generate_params`: what no key gets more of."""
+
+    max_budget: Dollars | None = None
+    budget_duration: Text | None = None
+    duration: Text | None = None
+    max_parallel_requests: Whole | None = None
+    rpm_limit: Whole | None = None
+    tpm_limit: Whole | None = None
+
+
+class KeyDefaults(KeyBounds):
+    """`default_key_generate_params`: what a new key gets that does not ask for it."""
+
+    models: list[Text] | None = None
+    metadata: dict[str, Any] | None = None
+    team_id: Text | None = None
+
+
 class LitellmSettings(Unlogged):
     """`litellm_settings`. Of the callbacks there is `prometheus`, and always; `callbacks.py` names the others."""
 
@@ -192,6 +211,8 @@ class LitellmSettings(Unlogged):
     max_budget: Dollars | None = None
     budget_duration: Text | None = None
     budget_exceeded_status_code: Annotated[int, Field(ge=400, le=499)] | None = None
+    upperbound_key_generate_params: Section[KeyBounds] = KeyBounds()
+    default_key_generate_params: Section[KeyDefaults] = KeyDefaults()
     timezone: Text | None = None
 
 
