@@ -6,7 +6,7 @@ list, and `user_id` and `role` beside `team_id`, as its security page has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter
@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from extproc.errors import AlreadyExists
 from extproc.holds import Scope
 from extproc.management import keeping, team_rows
-from extproc.management.allowances import AllowanceFields
+from extproc.management.allowances import AllowanceFields, settle_allowance
 from extproc.management.authentication import AdminRoute, Caller
 from extproc.management.changes import changes_of
 from extproc.management.documentation import ERRORS
@@ -30,8 +30,8 @@ from extproc.model import Membership, Team, User
 administration = APIRouter(route_class=AdminRoute, tags=["teams"], responses=ERRORS)
 
 _RENAMED = {"max_budget_in_team": "max_budget", "allowed_models": "models"}
-#: What a team gives its new members, and the fields of theirs that it sets.
-_FROM_TEAM = {
+#: What a team gives its members, and the fields of theirs that it sets.
+FROM_TEAM = {
     "team_member_budget": "max_budget",
     "team_member_budget_duration": "budget_duration",
     "team_member_rpm_limit": "rpm_limit",
@@ -171,7 +171,7 @@ async def update(parts: Parts, caller: Caller, wanted: UpdateMember) -> Any:
     changes = changes_of(wanted, Membership, parts, renamed=_RENAMED)
     for name in ("user_id", "team_id"):
         changes.pop(name, None)
-    async with told_of(parts, _scope(user_id, wanted.team_id), changes=changes):
+    async with told_of(parts, scope(user_id, wanted.team_id), changes=changes):
         member = await parts.entities.members.update(user_id, wanted.team_id, changes)
     if member is None:
         raise Refused(NOT_A_MEMBER)
@@ -184,7 +184,7 @@ async def remove(parts: Parts, caller: Caller, wanted: RemoveMember) -> Any:
     await keeping.check_team(parts, caller, wanted.team_id)
     team = await team_named(parts, wanted.team_id)
     user_id = await _user_id(parts, wanted.user_id, wanted.user_email)
-    async with told_of_all(parts, [_scope(user_id, team.id)]):
+    async with told_of_all(parts, [scope(user_id, team.id)]):
         removed = await parts.entities.members.remove(
             user_id, team.id, deleted_by=caller.user_id or caller.name, now=parts.now()
         )
@@ -205,22 +205,28 @@ async def enrol(
     parts: ManagementParts, team: Team, wanted: Sequence[Member], changes: dict[str, Any]
 ) -> tuple[list[User], list[Membership]]:
     """Put these into the team with these limits, making users where they are not known. Raises `AlreadyExists`."""
-    limits = {**_given_by(team), **changes}
+    limits = {**given_by(parts)(team.fields), **changes}
     users: dict[str, User] = {}
     members: dict[str, Membership] = {}
     for one in wanted:
         user = await _user(parts, one)
         users[user.id] = user
         members[user.id] = Membership(user_id=user.id, team_id=team.id, role=one.role, created_at=parts.now(), **limits)
-    async with told_of_all(parts, (_scope(user_id, team.id) for user_id in users)):
+    async with told_of_all(parts, (scope(user_id, team.id) for user_id in users)):
         await parts.entities.members.add([*members.values()])
     return [*users.values()], [*members.values()]
 
 
-def _given_by(team: Team) -> dict[str, Any]:
-    given = {ours: team.fields[name] for name, ours in _FROM_TEAM.items() if team.fields.get(name) is not None}
-    if "max_budget" in given:
-        given["max_budget"] = to_nanos(given["max_budget"])
+def given_by(parts: ManagementParts) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What a team with these `fields` gives to its members now, as fields of a `Membership`; `None` where nothing."""
+
+    def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+        found = {ours: fields.get(name) for name, ours in FROM_TEAM.items()}
+        if found["max_budget"] is not None:
+            found["max_budget"] = to_nanos(found["max_budget"])
+        settle_allowance(found, parts.now(), parts.zone)
+        return found
+
     return given
 
 
@@ -266,5 +272,6 @@ def _ids(page: Any) -> Iterable[str]:
     return (user.id for user in page.rows)
 
 
-def _scope(user_id: str, team_id: str) -> Scope:
+def scope(user_id: str, team_id: str) -> Scope:
+    """Whom caches and counters are told of."""
     return Scope("team_member", f"{user_id}:{team_id}")

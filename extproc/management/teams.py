@@ -19,7 +19,7 @@ from extproc.management.changes import changes_of, for_new
 from extproc.management.documentation import ERRORS, DetailedError
 from extproc.management.errors import NOT_YOURS, Refused, bad_request, not_found
 from extproc.management.fields import MAX_LIST, Id
-from extproc.management.members import Member, enrol
+from extproc.management.members import FROM_TEAM, Member, enrol, given_by, scope
 from extproc.management.parts import ManagementParts, Parts
 from extproc.management.team_schemas import DeleteTeams, NamedTeam, TeamFields, TeamFurther, UpdateTeam
 from extproc.management.telling import told_of, told_of_all
@@ -79,10 +79,15 @@ async def new(parts: Parts, caller: Caller, wanted: Annotated[NewTeam, Body()] =
 
 @administration.post("/team/update", response_model=team_rows.UpdatedTeam, summary="Change a team")
 async def update(parts: Parts, caller: Caller, wanted: UpdateTeam) -> Any:
-    """What is left out stays as it is. Whoever administers the team sets its alias and what its members get."""
+    """What is left out stays as it is. Whoever administers the team sets its alias and what its members get.
+
+    Members who have what the team gave them before get what it gives now; who has limits of their own keeps them.
+    """
     await keeping.check_team(parts, caller, wanted.team_id, wanted)
     changes = changes_of(wanted, Team, parts, renamed=_RENAMED, further=TeamFurther)
-    return {"team_id": wanted.team_id, "data": await _change(parts, wanted.team_id, changes)}
+    is_of_members = not FROM_TEAM.keys().isdisjoint(changes.get("fields", {}))
+    changed = await (_change_with_members if is_of_members else _change)(parts, wanted.team_id, changes)
+    return {"team_id": wanted.team_id, "data": changed}
 
 
 @administration.post("/team/block", response_model=team_rows.TeamRow, summary="Refuse a team's keys from now on")
@@ -153,6 +158,19 @@ async def list_teams(
 async def _change(parts: ManagementParts, team_id: str, changes: dict[str, Any]) -> dict[str, Any]:
     async with told_of(parts, Scope("team", team_id), changes=changes):
         team = await parts.entities.teams.update(team_id, {**changes, "updated_at": parts.now()})
+    if team is None:
+        raise not_found("team", team_id)
+    return await team_rows.shown_team(parts, team)
+
+
+async def _change_with_members(parts: ManagementParts, team_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """All members are told of, for it is the store that finds out whose limits change."""
+    members = await parts.entities.members.of_teams([team_id])
+    told = [Scope("team", team_id), *(scope(member.user_id, team_id) for member in members)]
+    async with told_of(parts, *told, changes={**changes, **dict.fromkeys(FROM_TEAM.values())}):
+        team = await parts.entities.teams.update_with_members(
+            team_id, {**changes, "updated_at": parts.now()}, given_by(parts)
+        )
     if team is None:
         raise not_found("team", team_id)
     return await team_rows.shown_team(parts, team)

@@ -6,7 +6,7 @@ Every method may raise `StoreUnavailable`; none raises a driver's own exception.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -154,6 +154,18 @@ class Rows(Protocol[T]):
         ...
 
 
+class Teams(Rows[Team], Protocol):
+    """Teams, and what they give to their members."""
+
+    async def update_with_members(
+        self, name: str, changes: Mapping[str, Any], given: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> Team | None:
+        """As `update`. `given` tells what a team with these `fields` gives to its members, by the fields of a
+        `Membership`. Members who have what the team gave before get what it gives now, in the same transaction; a
+        budget and its window are one."""
+        ...
+
+
 class Memberships(Protocol):
     """Who is in which team."""
 
@@ -214,7 +226,7 @@ class Entities(Protocol):
     """Everyone and everything that limits and budgets hang on, beside keys. A change is visible to `find` at once."""
 
     @property
-    def teams(self) -> Rows[Team]:
+    def teams(self) -> Teams:
         """Deleting a team deletes its keys (a copy is kept aside) and memberships in the same transaction."""
         ...
 

@@ -6,7 +6,7 @@ within a table by id. So two transactions never wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,9 @@ from extproc.stores.sql_reset import reset_spend
 from extproc.stores.sql_rows import Deletion, SqlRows, T, changed_columns, columns_of, hold, to_columns, to_struct
 from extproc.stores.tables import keys, memberships
 from extproc.stores.tables_audit import deleted_teams
+
+#: Of what a team gives its members, what counts as one: a budget has a window of its own.
+_GIVEN_TOGETHER = (("max_budget", "budget_duration"), ("rpm_limit",), ("tpm_limit",))
 
 
 class SqlOwners(SqlRows[T]):
@@ -47,6 +50,22 @@ class SqlOwners(SqlRows[T]):
         if self._table is tables.teams:
             copies = [{**row, "deleted_at": deletion.now, "deleted_by": deletion.deleted_by} for row in held]
             await connection.execute(insert(deleted_teams), copies)
+
+
+class SqlTeams(SqlOwners[Team]):
+    """`Teams`."""
+
+    async def update_with_members(
+        self, name: str, changes: Mapping[str, Any], given: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> Team | None:
+        async with self._trail.changing() as change:
+            rows = await self._update(change, name, changes)
+            if rows is None:
+                return None
+            before, after = (given(row["fields"] or {}) for row in rows)
+            for member in await hold(change.connection, memberships, memberships.c.team_id == name):
+                await _follow(change, member, before, after)
+            return await self._held(change, name)
 
 
 class SqlMembers:
@@ -110,7 +129,7 @@ class SqlEntities:
     """`Entities`, and what the data path asks of them."""
 
     def __init__(self, trail: SqlTrail) -> None:
-        self.teams: SqlRows[Team] = SqlOwners(trail, Team, tables.teams, {"": "team_id"})
+        self.teams = SqlTeams(trail, Team, tables.teams, {"": "team_id"})
         self.users: SqlRows[User] = SqlOwners(trail, User, tables.users, {"email": "user_email", "": "user_id"})
         self.end_users = SqlRows(trail, EndUser, tables.end_users, {"": "end_user_id"})
         self.tags = SqlRows(trail, Tag, tables.tags, {"": "name"})
@@ -130,6 +149,23 @@ class SqlEntities:
         wanted = tuple(dict.fromkeys(names))
         found = {tag.name: tag for tag in await self.tags.find_many(wanted)}
         return tuple(found[name] for name in wanted if name in found)
+
+
+async def _follow(
+    change: Change, member: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Give a member what the team gives now, where the member has what it gave before."""
+    values: dict[str, Any] = {}
+    for names in _GIVEN_TOGETHER:
+        old, new = ({name: given.get(name) for name in names} for given in (before, after))
+        if old != new and all(member[name] == value for name, value in old.items()):
+            values |= new
+    if "max_budget" in values:
+        values["budget_reset_at"] = after.get("budget_reset_at")
+    if values:
+        chosen = _of(member["user_id"], member["team_id"])
+        await change.connection.execute(update(memberships).where(chosen).values(values))
+        change.updated(memberships.name, _name(member), member, {**member, **values}, values)
 
 
 def _name(row: Mapping[str, Any]) -> str:

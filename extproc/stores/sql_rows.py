@@ -118,22 +118,10 @@ class SqlRows(Generic[T]):
         return row
 
     async def update(self, name: str, changes: Mapping[str, Any]) -> T | None:
-        if unknown := changes.keys() - self._changeable:
-            raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
-        chosen = self._identity == name
         async with self._trail.changing() as change:
-            held = await hold(change.connection, self._table, chosen)
-            if not held:
+            if await self._update(change, name, changes) is None:
                 return None
-            values = changed_columns(self._table, held[0], changes)
-            try:
-                if values:
-                    await change.connection.execute(update(self._table).where(chosen).values(values))
-            except IntegrityError as error:
-                raise self._already_exists(error, {self._identity.name: name, **values}) from None
-            change.updated(self._table.name, name, held[0], {**held[0], **values}, changes)
-            row = (await change.connection.execute(self._select.where(chosen))).mappings().one()
-        return self._value(row)
+            return await self._held(change, name)
 
     async def delete(self, names: Sequence[str], *, deleted_by: str, now: UnixMs) -> tuple[str, ...]:
         wanted = tuple(sorted({*names}))
@@ -157,6 +145,30 @@ class SqlRows(Generic[T]):
             total = await connection.scalar(select(func.count()).select_from(self._table).where(where))
             rows = (await connection.execute(statement)).mappings().all()
         return Page(tuple(self._value(row) for row in rows), total or 0)
+
+    async def _update(
+        self, change: Change, name: str, changes: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+        """The whole row as it was and as it is, held; `None` where there is none."""
+        if unknown := changes.keys() - self._changeable:
+            raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
+        chosen = self._identity == name
+        held = await hold(change.connection, self._table, chosen)
+        if not held:
+            return None
+        values = changed_columns(self._table, held[0], changes)
+        try:
+            if values:
+                await change.connection.execute(update(self._table).where(chosen).values(values))
+        except IntegrityError as error:
+            raise self._already_exists(error, {self._identity.name: name, **values}) from None
+        changed = {**held[0], **values}
+        change.updated(self._table.name, name, held[0], changed, changes)
+        return held[0], changed
+
+    async def _held(self, change: Change, name: str) -> T:
+        found = await change.connection.execute(self._select.where(self._identity == name))
+        return self._value(found.mappings().one())
 
     async def _delete(self, change: Change, names: Sequence[str], deletion: Deletion) -> bool:
         """Delete all of them or, if one is unknown, none and say so."""

@@ -190,6 +190,13 @@ class TestTeams:
         assert await post(admin, "/team/delete", team_ids=["t"]) == {"deleted_teams": ["t"]}
 
 
+async def member_limits(client, team="t"):
+    """What each member may: dollars, their window, requests and tokens."""
+    rows = (await get(client, "/team/info", team_id=team))["team_memberships"]
+    names = ("max_budget", "budget_duration", "rpm_limit", "tpm_limit")
+    return {row["user_id"]: tuple(row["litellm_budget_table"][name] for name in names) for row in rows}
+
+
 class TestMembers:
     @pytest.fixture
     async def team(self, admin) -> None:
@@ -222,6 +229,56 @@ class TestMembers:
 
         [membership] = body["updated_team_memberships"]
         assert membership["litellm_budget_table"]["max_budget"] == 2.5
+
+    async def test_a_change_of_what_the_team_gives_holds_for_members_without_limits_of_their_own(
+        self, gateway, admin, team
+    ):
+        await post(admin, "/team/member_add", team_id="t", user_id="follows")
+        await post(admin, "/team/member_add", team_id="t", user_id="poor", max_budget_in_team=1)
+        await post(admin, "/team/member_add", team_id="t", user_id="free", budget_duration=None, rpm_limit=None)
+        await post(admin, "/team/member_update", team_id="t", user_id="free", max_budget_in_team=None)
+        gateway.forgotten.clear()
+
+        await post(admin, "/team/update", team_id="t", team_member_budget=7, team_member_rpm_limit=3)
+        limits = await member_limits(admin)
+
+        assert limits["follows"] == (7.0, "30d", 3, None)
+        assert limits["poor"] == (1.0, "30d", 3, None)
+        assert limits["free"] == (None, None, None, None)
+        assert "team_member follows:t" in gateway.forgotten
+        assert "team_member follows:t" in gateway.unseeded
+
+    async def test_what_the_team_gives_for_the_first_time_and_no_more_holds_too(self, admin):
+        await post(admin, "/team/new", team_id="t")
+        await post(admin, "/team/member_add", team_id="t", user_id="u")
+
+        await post(admin, "/team/update", team_id="t", team_member_tpm_limit=5, team_member_budget_duration="1d")
+        await post(admin, "/team/update", team_id="t", team_member_budget=2)
+        given = (await member_limits(admin))["u"]
+        patched = await admin.patch("/team/t", json={"team_member_budget": None, "team_member_tpm_limit": None})
+
+        assert given == (2.0, "1d", None, 5)
+        assert patched.status_code == 200
+        assert (await member_limits(admin))["u"] == (None, "1d", None, None)
+
+    async def test_each_member_whose_limits_follow_has_an_entry_in_the_audit_trail(self, admin, team):
+        await post(admin, "/team/member_add", team_id="t", user_id="u")
+        await post(admin, "/team/member_add", team_id="t", user_id="v", rpm_limit=1)
+        await post(admin, "/team/update", team_id="t", team_member_rpm_limit=3)
+
+        told = (await get(admin, "/audit", table_name="LiteLLM_TeamMembership", action="updated"))["audit_logs"]
+
+        # The administrator is a member of the team, too.
+        assert {entry["object_id"] for entry in told} == {"u:t", "default_user_id:t"}
+        assert all(entry["updated_values"] == {"rpm_limit": 3} for entry in told)
+
+    async def test_members_of_other_teams_do_not_follow(self, admin, team):
+        await post(admin, "/team/new", team_id="other", team_member_rpm_limit=9)
+        await post(admin, "/team/member_add", team_id="other", user_id="u")
+        await post(admin, "/team/update", team_id="t", team_member_rpm_limit=3)
+        error(await admin.post("/team/update", json={"team_id": "gone", "team_member_rpm_limit": 3}), 404)
+
+        assert (await member_limits(admin, "other"))["u"][2] == 9
 
     async def test_who_is_a_member_already_is_told_so(self, admin, team):
         await post(admin, "/team/member_add", team_id="t", user_id="u")
