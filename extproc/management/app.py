@@ -78,6 +78,7 @@ def create_app(parts: ManagementParts) -> FastAPI:
         users.reading,
         persons.administration,
         persons.reading,
+        persons.customers,
         customers.administration,
         budgets.administration,
         tags.administration,

@@ -1,6 +1,7 @@
 """`/customer/…`, also called `/end_user/…`: whom an application's requests are made for.
 
-Here a block blocks: LiteLLM stores it and lets the requests pass.
+Here a block blocks: LiteLLM stores it and lets the requests pass. `persons.py` erases customers and hands out what is
+kept of them.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class UnblockedCustomers(BaseModel):
 async def new(parts: Parts, wanted: NewCustomer) -> Any:
     """Customers that have no limits need not be made."""
     changes = for_new(changes_of(wanted, EndUser, parts, further=CustomerFurther))
-    return _row(await _make(parts, wanted.user_id, changes))
+    return customer_row(await _make(parts, wanted.user_id, changes))
 
 
 @administration.get("/customer/info", response_model=CustomerRow, summary="Show a customer")
@@ -132,7 +133,7 @@ async def info(parts: Parts, end_user_id: Annotated[str, Query(max_length=256)])
     found = await parts.entities.end_users.find(end_user_id)
     if found is None:
         raise not_found("end_user", end_user_id)
-    return _row(found)
+    return customer_row(found)
 
 
 @administration.post("/customer/update", response_model=CustomerRow, summary="Change a customer")
@@ -145,7 +146,7 @@ async def update(parts: Parts, wanted: UpdateCustomer) -> Any:
     changed = await _change(parts, wanted.user_id, changes)
     if changed is None:
         raise not_found("end_user", wanted.user_id)
-    return _row(changed)
+    return customer_row(changed)
 
 
 @administration.post("/customer/delete", response_model=DeletedCustomers, summary="Delete customers")
@@ -168,14 +169,14 @@ async def delete(parts: Parts, caller: Caller, wanted: NamedCustomers) -> Any:
 @administration.get("/end_user/list", response_model=list[CustomerRow], include_in_schema=False)
 async def list_customers(parts: Parts) -> Any:
     """The newest first, at most a thousand."""
-    return [_row(found) for found in (await parts.entities.end_users.list({})).rows]
+    return [customer_row(found) for found in (await parts.entities.end_users.list({})).rows]
 
 
 @administration.post("/customer/block", response_model=BlockedCustomers, summary="Refuse customers from now on")
 @administration.post("/end_user/block", response_model=BlockedCustomers, include_in_schema=False)
 async def block(parts: Parts, wanted: NamedCustomers) -> Any:
     """Every worker refuses their requests at once, with a 400 of the type `end_user_blocked`. Unknown ones are made."""
-    return {"blocked_users": [_row(await _block(parts, user_id)) for user_id in dict.fromkeys(wanted.user_ids)]}
+    return {"blocked_users": [customer_row(await _block(parts, user_id)) for user_id in dict.fromkeys(wanted.user_ids)]}
 
 
 @administration.post("/customer/unblock", response_model=UnblockedCustomers, summary="Admit blocked customers again")
@@ -183,7 +184,7 @@ async def block(parts: Parts, wanted: NamedCustomers) -> Any:
 async def unblock(parts: Parts, wanted: NamedCustomers) -> Any:
     """Unknown ones are not blocked, and left out of the answer."""
     changed = [await _change(parts, user_id, {"blocked": False}) for user_id in dict.fromkeys(wanted.user_ids)]
-    return {"blocked_users": [], "unblocked_users": [_row(found) for found in changed if found is not None]}
+    return {"blocked_users": [], "unblocked_users": [customer_row(found) for found in changed if found is not None]}
 
 
 async def _make(parts: ManagementParts, user_id: str, changes: dict[str, Any]) -> EndUser:
@@ -221,7 +222,7 @@ async def _check_budget(parts: ManagementParts, budget_id: str) -> None:
         raise bad_request(f"Budget {budget_id} does not exist.", "budget_id")
 
 
-def _row(end_user: EndUser) -> dict[str, Any]:
+def customer_row(end_user: EndUser) -> dict[str, Any]:
     """The columns of `CustomerRow`."""
     own = shown(end_user)
     limited = any(own.values())

@@ -1,4 +1,4 @@
-"""What the law gives a person: all that is kept of them, and its erasure.
+"""What the law gives a person, a user or a customer: all that is kept of them, and its erasure.
 
 An export is streamed, some rows at a time. An erasure may take longer than a client waits: it goes on in the
 background, and whoever asks again gets its answer. If the process ends in the middle, asking again goes on where it
@@ -8,7 +8,7 @@ was: the account, blocked from the beginning on, is removed last.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from extproc.holds import Scope
 from extproc.management import audit, rows, spend_content, team_rows
 from extproc.management.authentication import AdminRoute, AnyKeyRoute, Caller, is_admin
+from extproc.management.customers import customer_row
 from extproc.management.documentation import ERRORS
 from extproc.management.errors import NOT_YOURS, Refused, not_found
 from extproc.management.fields import Text
@@ -27,51 +28,70 @@ from extproc.management.parts import ManagementParts, Parts
 from extproc.management.spend_rows import spend_row
 from extproc.management.team_schemas import DeleteUsers
 from extproc.management.telling import told_of_all
-from extproc.model import Key, User
+from extproc.model import EndUser, Key, User
 from extproc.policy.refusals import Refusal
 from extproc.stores.contract import Erasure, KeyFilter
 from extproc.stores.deletion_receipts import Subject, signed
 from extproc.stores.spending import SumFilter
 
 administration = APIRouter(route_class=AdminRoute, tags=["users"], responses=ERRORS)
+customers = APIRouter(route_class=AdminRoute, tags=["customers"], responses=ERRORS)
 reading = APIRouter(route_class=AnyKeyRoute, tags=["users"], responses=ERRORS)
 
-STILL_ERASING = Refusal(
-    503, "service_unavailable_error", "The user is being deleted. Ask again for the answer.", None, "still_erasing",
-    ((b"retry-after", b"5"),),
-)  # fmt: skip
 _SECONDS = 20.0
 _PAGE = 100
 _SUMS = ("day", "team_id", "model_group", "provider")
 #: Erasures whose answer nobody asked for.
 _MOST_KEPT = 100
 
+Person = User | EndUser
+
 
 class Erasures:
-    """Those that go on in this process, by the name that was asked for."""
+    """Those that go on in this process, by whether it is a user or a customer, and the name that was asked for."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         self._seconds = seconds
-        self._tasks: dict[str, asyncio.Task[tuple[User, Erasure]]] = {}
+        self._tasks: dict[tuple[str, str], asyncio.Task[tuple[Person, Erasure]]] = {}
 
-    async def of(self, parts: ManagementParts, caller: Key, name: str) -> tuple[User, Erasure]:
-        """The erasure of this person, who is known by id or e-mail address. Raises `Refused`."""
-        task = self._tasks.get(name)
+    async def of_user(self, parts: ManagementParts, caller: Key, name: str) -> tuple[Person, Erasure]:
+        """The erasure of this user, who is known by id or e-mail address. Raises `Refused`."""
+        return await self._of(parts, caller, ("user", name), parts.entities.persons.find)
+
+    async def of_customer(self, parts: ManagementParts, caller: Key, name: str) -> tuple[Person, Erasure]:
+        """The erasure of this customer, whether they have an account or not. Raises `Refused`."""
+        return await self._of(parts, caller, ("end_user", name), parts.entities.persons.find_customer)
+
+    async def _of(
+        self,
+        parts: ManagementParts,
+        caller: Key,
+        asked: tuple[str, str],
+        find: Callable[[str], Awaitable[Person | None]],
+    ) -> tuple[Person, Erasure]:
+        kind, name = asked
+        task = self._tasks.get(asked)
         if task is None:
-            user = await parts.entities.persons.find(name)
-            if user is None:
-                raise not_found("user", name)
-            task = self._tasks[name] = asyncio.create_task(_erase(parts, caller, user))
+            person = await find(name)
+            if person is None:
+                raise not_found(kind, name)
+            task = self._tasks[asked] = asyncio.create_task(_erase(parts, caller, person))
         await asyncio.wait({task}, timeout=self._seconds)
         if not task.done():
             self._forget_answers()
-            raise Refused(STILL_ERASING)
-        self._tasks.pop(name, None)
+            raise Refused(still_erasing("user" if kind == "user" else "customer"))
+        self._tasks.pop(asked, None)
         return task.result()
 
     def _forget_answers(self) -> None:
         for name in [name for name, task in self._tasks.items() if task.done()][:-_MOST_KEPT]:
             del self._tasks[name]
+
+
+def still_erasing(whom: str) -> Refusal:
+    """What whoever asks is told until it is done."""
+    message = f"The {whom} is being deleted. Ask again for the answer."
+    return Refusal(503, "service_unavailable_error", message, None, "still_erasing", ((b"retry-after", b"5"),))
 
 
 class DeleteUser(BaseModel):
@@ -80,6 +100,14 @@ class DeleteUser(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "user@example.com"}]})
 
     user_id: Annotated[Text, Field(min_length=1, description="An id, or an e-mail address.")]
+
+
+class DeleteCustomer(BaseModel):
+    """`DELETE /customer/delete`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "customer-1"}]})
+
+    user_id: Annotated[Text, Field(min_length=1, description="As applications send it, in `user`.")]
 
 
 class DeletionReceipt(BaseModel):
@@ -105,7 +133,7 @@ async def delete_users(request: Request, parts: Parts, caller: Caller, wanted: D
     if None in known:
         raise not_found("user", ", ".join(wanted.user_ids[:10]))
     for user_id in ids:
-        await _erasures(request).of(parts, caller, user_id)
+        await _erasures(request).of_user(parts, caller, user_id)
     return len(ids)
 
 
@@ -115,16 +143,30 @@ async def delete_user(
 ) -> dict[str, Any]:
     """The account, the keys, the memberships and all personal data. A 503 with `retry-after` says that it takes longer:
     ask again for the receipt."""
-    user, done = await _erasures(request).of(parts, caller, wanted.user_id)
-    by = caller.user_id or caller.name
-    content = {
-        "subject": msgspec.structs.asdict(Subject.of(user.id)),
-        "replaced_by": done.tombstone,
-        "removed": done.removed,
-        "deleted_at": iso(parts.now()),
-        "deleted_by": done.tombstone if by == user.id else by,
-    }
-    return signed(content, parts.trail.sign)
+    user, done = await _erasures(request).of_user(parts, caller, wanted.user_id)
+    return _receipt(parts, caller, user, done)
+
+
+@customers.delete("/customer/delete", response_model=DeletionReceipt, summary="Erase a customer, and get a receipt")
+@customers.delete("/end_user/delete", response_model=DeletionReceipt, include_in_schema=False)
+async def erase_customer(
+    request: Request, parts: Parts, caller: Caller, wanted: Annotated[DeleteCustomer, Body()]
+) -> dict[str, Any]:
+    """The account, if there is one, and the name in all that was used for them: `POST /customer/delete` removes only
+    the account. A 503 with `retry-after` says that it takes longer: ask again for the receipt."""
+    customer, done = await _erasures(request).of_customer(parts, caller, wanted.user_id)
+    return _receipt(parts, caller, customer, done)
+
+
+@customers.get("/customer/{customer_id}/export", response_model=None, summary="All that is kept of a customer")
+@customers.get("/end_user/{customer_id}/export", response_model=None, include_in_schema=False)
+async def export_customer(parts: Parts, customer_id: str) -> StreamingResponse:
+    """As one JSON object, streamed: the account (null where there is none), exchanges that were for them, sums by day,
+    and the entries of the audit trail about the account."""
+    customer = await parts.entities.persons.find_customer(customer_id)
+    if customer is None:
+        raise not_found("end_user", customer_id)
+    return StreamingResponse(_exported_customer(parts, customer), media_type="application/json")
 
 
 @reading.get("/user/{user_id}/export", response_model=None, summary="All that is kept of a user")
@@ -150,27 +192,59 @@ def _own_names(caller: Key) -> set[str]:
     return {name for name in (caller.user_id, email) if name}
 
 
-async def _erase(parts: ManagementParts, caller: Key, user: User) -> tuple[User, Erasure]:
-    persons = parts.entities.persons
-    async with told_of_all(parts, [Scope("user", user.id)]):
-        await persons.block(user.id)
-    served = [Scope("end_user", user.email)] if user.email else []
-    async with told_of_all(parts, [Scope("user", user.id), *served]):
-        return user, await persons.erase(user, deleted_by=caller.user_id or caller.name)
+def _receipt(parts: ManagementParts, caller: Key, person: Person, done: Erasure) -> dict[str, Any]:
+    by = caller.user_id or caller.name
+    content = {
+        "subject": msgspec.structs.asdict(Subject.of(person.id)),
+        "replaced_by": done.tombstone,
+        "removed": done.removed,
+        "deleted_at": iso(parts.now()),
+        "deleted_by": done.tombstone if isinstance(person, User) and by == person.id else by,
+    }
+    return signed(content, parts.trail.sign)
+
+
+async def _erase(parts: ManagementParts, caller: Key, person: Person) -> tuple[Person, Erasure]:
+    persons, by = parts.entities.persons, caller.user_id or caller.name
+    if isinstance(person, EndUser):
+        told = [Scope("end_user", person.id)]
+    else:
+        async with told_of_all(parts, [Scope("user", person.id)]):
+            await persons.block(person.id)
+        told = [Scope("user", person.id), *([Scope("end_user", person.email)] if person.email else [])]
+    async with told_of_all(parts, told):
+        return person, await persons.erase(person, deleted_by=by)
 
 
 async def _exported(parts: ManagementParts, user: User) -> AsyncIterator[bytes]:
-    """The text of the object, in pieces."""
     members = await parts.entities.members.of_users([user.id])
-    account = team_rows.user_row(user, [member.team_id for member in members])
-    yield b'{"user":' + msgspec.json.encode(account)
-    yield b',"memberships":' + msgspec.json.encode([team_rows.membership_row(member) for member in members])
-    for name, pieces in (
-        ("keys", _keys(parts, user)),
-        ("spend_logs", _receipts(parts, user)),
-        ("daily_spend", _days(parts, user)),
-        ("audit_logs", _entries(parts, user)),
-    ):
+    whole = {
+        "user": team_rows.user_row(user, [member.team_id for member in members]),
+        "memberships": [team_rows.membership_row(member) for member in members],
+    }
+    async for piece in _object(whole, {"keys": _keys(parts, user), **_told_of(parts, user, "user_id")}):
+        yield piece
+
+
+async def _exported_customer(parts: ManagementParts, customer: EndUser) -> AsyncIterator[bytes]:
+    account = customer_row(customer) if customer.created_at else None
+    async for piece in _object({"customer": account}, _told_of(parts, customer, "end_user")):
+        yield piece
+
+
+def _told_of(parts: ManagementParts, person: Person, column: str) -> dict[str, AsyncIterator[Iterable[Any]]]:
+    """`column` is the one that names the person in sums by day."""
+    return {
+        "spend_logs": _receipts(parts, person),
+        "daily_spend": _days(parts, column, person.id),
+        "audit_logs": _entries(parts, person),
+    }
+
+
+async def _object(whole: dict[str, Any], lists: dict[str, AsyncIterator[Iterable[Any]]]) -> AsyncIterator[bytes]:
+    """The text of one JSON object, in pieces."""
+    yield msgspec.json.encode(whole)[:-1]
+    for name, pieces in lists.items():
         yield f',"{name}":['.encode()
         separator = b""
         async for some in pieces:
@@ -191,19 +265,19 @@ async def _keys(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[An
         number += 1
 
 
-async def _receipts(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
+async def _receipts(parts: ManagementParts, person: Person) -> AsyncIterator[Iterable[Any]]:
     """With what was said in each, where that is stored; that it is read is noted once."""
     noted = False
-    async for some in parts.entities.persons.receipts(user):
+    async for some in parts.entities.persons.receipts(person):
         said = await spend_content.opened(parts, [row.receipt.event_id for row in some])
         if said and not noted:
-            await parts.trail.note_reading(spend_content.TABLE, user.id)
+            await parts.trail.note_reading(spend_content.TABLE, person.id)
             noted = True
         yield [spend_row(row, said=said) for row in some]
 
 
-async def _days(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
-    wanted, offset = SumFilter(among={"user_id": (user.id,)}), 0
+async def _days(parts: ManagementParts, column: str, name: str) -> AsyncIterator[Iterable[Any]]:
+    wanted, offset = SumFilter(among={column: (name,)}), 0
     while True:
         sums = await parts.ledger.sums(_SUMS, wanted, limit=_PAGE, offset=offset)
         yield [_sum(each.by, msgspec.structs.asdict(each)) for each in sums]
@@ -218,6 +292,6 @@ def _sum(by: Iterable[str | None], measures: dict[str, Any]) -> dict[str, Any]:
     return {**dict(zip(_SUMS, by, strict=True)), **measures, "spend_nanos": measures.pop("spend")}
 
 
-async def _entries(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[Any]]:
-    async for some in parts.entities.persons.entries(user):
+async def _entries(parts: ManagementParts, person: Person) -> AsyncIterator[Iterable[Any]]:
+    async for some in parts.entities.persons.entries(person):
         yield [audit.row(entry) for entry in some]

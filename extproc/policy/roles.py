@@ -106,6 +106,7 @@ _TABLE: dict[Who, str] = {
         POST /team/new  POST /team/delete  POST /team/block  POST /team/unblock
         POST /user/new  POST /user/update  POST /user/delete  DELETE /user/delete  POST /user/block  POST /user/unblock
         POST /customer/new  POST /customer/update  POST /customer/delete  POST /customer/block  POST /customer/unblock
+        DELETE /customer/delete  GET /customer/{customer_id}/export
         POST /budget/new  POST /budget/update  POST /budget/delete
         POST /tag/new  POST /tag/update  POST /tag/delete
         POST /model/new  POST /model/update  POST /model/delete  PATCH /model/{model_id}/update

@@ -196,29 +196,33 @@ class Erasure(msgspec.Struct, frozen=True):
 
 
 class Persons(Protocol):
-    """All that is kept of a person."""
+    """All that is kept of a person: of a user, or of a customer (an end user)."""
 
     async def find(self, name: str) -> User | None:
-        """By id, else by e-mail address."""
+        """The user, by id, else by e-mail address."""
+        ...
+
+    async def find_customer(self, name: str) -> EndUser | None:
+        """The customer's account. Without one, where they are named by what was used: their name, made at 0."""
         ...
 
     async def block(self, user_id: str) -> None:
-        """Let nothing new come in, as the first step of an erasure."""
+        """Let nothing new of a user come in, as the first step of an erasure."""
         ...
 
-    async def erase(self, user: User, *, deleted_by: str) -> Erasure:
-        """Remove the account with keys and memberships, and the person from all else. Sums stay as they are.
+    async def erase(self, person: User | EndUser, *, deleted_by: str) -> Erasure:
+        """Remove the account with what hangs on it, and the person from all else. Sums stay as they are.
 
         What stops in the middle goes on when it is called again.
         """
         ...
 
-    def receipts(self, user: User) -> AsyncIterator[tuple[LedgerRow, ...]]:
+    def receipts(self, person: User | EndUser) -> AsyncIterator[tuple[LedgerRow, ...]]:
         """What the person used, and what others used for them, some at a time."""
         ...
 
-    def entries(self, user: User) -> AsyncIterator[tuple[Entry, ...]]:
-        """The entries of the audit trail that the person made, or that name them, some at a time."""
+    def entries(self, person: User | EndUser) -> AsyncIterator[tuple[Entry, ...]]:
+        """The entries of the audit trail that tell of the person, some at a time."""
         ...
 
 

@@ -7,8 +7,9 @@ person's, so no sum of a team, a key or a model changes. Steps over large tables
 The audit trail keeps that something was changed. What it says of the person is erased wherever one of their names
 stands by itself (id, address, alias, aliases of keys): rather too much than too little.
 
-An end user of the person's e-mail address is the person. One of the person's id is, unless it is a customer with an
-account of its own: applications name their customers as they like.
+An end user of a user's e-mail address is the user. One of the user's id is, unless it is a customer with an account of
+its own: applications name their customers as they like. So a customer's name may read like anybody's, and of the trail
+only the entries about the customer's account tell of them: nobody can have others erased by naming themselves so.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, and_, case, delete, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from extproc.model import User
+from extproc.model import EndUser, User
 from extproc.stores import audit_chain, sql_contents, sql_daily
 from extproc.stores.audit_chain import Actor, Entry, act_as, acting
-from extproc.stores.audit_values import text
+from extproc.stores.audit_values import TABLES, text
 from extproc.stores.contract import Erasure, LedgerRow
 from extproc.stores.sql_audit import Change, SqlTrail
 from extproc.stores.sql_ledger import to_receipt
@@ -33,6 +34,7 @@ from extproc.stores.sql_rows import columns_of, hold, to_struct
 from extproc.stores.tables import budgets, deleted_keys, end_users, keys, ledger, memberships, tags, users
 from extproc.stores.tables_audit import audit, deleted_teams
 from extproc.stores.tables_models import key_credentials, models
+from extproc.stores.tables_spend import daily_spend
 
 #: Rows of one transaction.
 MOST = 2_000
@@ -41,8 +43,19 @@ _STAMPS = ("created_by", "updated_by", "deleted_by")
 _STAMPED = (keys, deleted_keys, budgets, tags, models, deleted_teams)
 #: Of a receipt, what tells of the person beside their name.
 _PERSONAL: Mapping[str, Any] = {"requester_ip": "", "user_agent": "", "metadata": {}}
+#: How the trail calls accounts of customers.
+_CUSTOMERS = TABLES["end_users"]
 #: What stands there has a meaning of its own, even where it reads like somebody's name.
 _NO_NAMES = frozenset({"role", "user_role", "status", "models"})
+
+
+class Traces(msgspec.Struct, frozen=True):
+    """By what somebody is known: the id of a user, `None` of a customer; the end users who they are; and, of a user,
+    the names that they go by."""
+
+    user_id: str | None
+    served: frozenset[str]
+    names: frozenset[str] = frozenset()
 
 
 class SqlPersons:
@@ -61,55 +74,70 @@ class SqlPersons:
                     return to_struct(User, row)
         return None
 
+    async def find_customer(self, name: str) -> EndUser | None:
+        async with self._database.reading() as connection:
+            found = select(*columns_of(EndUser, end_users)).where(end_users.c.id == name)
+            if (row := (await connection.execute(found)).mappings().one_or_none()) is not None:
+                return to_struct(EndUser, row)
+            for table in (ledger, daily_spend):
+                if await connection.scalar(select(table.c.end_user).where(table.c.end_user == name).limit(1)):
+                    return EndUser(id=name)
+        return None
+
     async def block(self, user_id: str) -> None:
-        """Let nothing new come in from now on. It is a part of the erasure, so the trail does not tell of it."""
+        """It is a part of the erasure, so the trail does not tell of it."""
         async with self._trail.changing() as change:
             for row in await hold(change.connection, users, users.c.id == user_id):
                 blocked = {**row["fields"], "blocked": True}
                 await change.connection.execute(update(users).where(users.c.id == user_id).values(fields=blocked))
 
-    async def erase(self, user: User, *, deleted_by: str) -> Erasure:
+    async def erase(self, person: User | EndUser, *, deleted_by: str) -> Erasure:
         """Forget the person. Raises `StoreUnavailable` in the middle of it; then it is to be called again."""
         tombstone = f"deleted-{uuid.uuid4().hex[:16]}"
-        names, served = await self._names(user), await self._served(user)
-        if acting().name in names:
+        traces = await self._traces(person)
+        if acting().name in traces.names:
             act_as(Actor(tombstone, acting().key))
-        removed = {"audit": await self._erase_entries(names, tombstone)}
-        removed["ledger"] = await self._rename_receipts(user.id, served, tombstone)
-        removed["daily_spend"] = await self._rename_days({"user_id": {user.id}, "end_user": served}, tombstone)
+        removed = {"audit": await self._erase_entries(traces, tombstone)}
+        removed["ledger"] = await self._rename_receipts(traces, tombstone)
+        removed["daily_spend"] = await self._rename_days(traces, tombstone)
         async with self._trail.changing() as change:
-            by = tombstone if deleted_by in names else deleted_by
-            removed |= await _remove(change, user.id, served)
-            for table in _STAMPED:
-                await _rename_stamps(change.connection, table, names, tombstone)
-            change.forgotten("users", tombstone, {"removed": removed, "deleted_by": by})
+            by = tombstone if deleted_by in traces.names else deleted_by
+            removed |= await _remove(change, traces)
+            for table in _STAMPED if traces.names else ():
+                await _rename_stamps(change.connection, table, traces.names, tombstone)
+            kind = end_users.name if traces.user_id is None else users.name
+            change.forgotten(kind, tombstone, {"removed": removed, "deleted_by": by})
         # Somebody may have changed the person's account in the meantime.
-        removed["audit"] += await self._erase_entries(names, tombstone)
+        removed["audit"] += await self._erase_entries(traces, tombstone)
         return Erasure(tombstone, removed)
 
-    async def receipts(self, user: User) -> AsyncIterator[tuple[LedgerRow, ...]]:
+    async def receipts(self, person: User | EndUser) -> AsyncIterator[tuple[LedgerRow, ...]]:
         """What the person used, and what others used for them, some rows at a time, the oldest first."""
-        others = or_(ledger.c.user_id.is_(None), ledger.c.user_id != user.id)
-        served = and_(ledger.c.end_user.in_(await self._served(user)), others)
-        for theirs in (ledger.c.user_id == user.id, served):
+        traces = await self._traces(person)
+        for theirs in _used_by(traces):
             after: ColumnElement[bool] = ledger.c.started_at.is_not(None)
             while rows := await self._page(and_(theirs, after)):
                 yield rows
                 at, last = rows[-1].receipt.started_at, rows[-1].receipt.event_id
                 after = or_(ledger.c.started_at > at, and_(ledger.c.started_at == at, ledger.c.event_id > last))
 
-    async def entries(self, user: User) -> AsyncIterator[tuple[Entry, ...]]:
+    async def entries(self, person: User | EndUser) -> AsyncIterator[tuple[Entry, ...]]:
         """The entries of the audit trail that the person made, or that name them."""
-        names, last = await self._names(user), 0
-        while found := await self._entries_after(names, last):
+        traces, last = await self._traces(person), 0
+        while found := await self._entries_after(traces, last):
             last = found[-1].seq
-            yield tuple(entry for entry in found if _telling(entry, names))
+            yield tuple(entry for entry in found if _telling(entry, traces))
 
     async def _page(self, wanted: ColumnElement[bool]) -> tuple[LedgerRow, ...]:
         statement = select(ledger).where(wanted).order_by(ledger.c.started_at, ledger.c.event_id).limit(_PAGE)
         async with self._database.reading() as connection:
             found = (await connection.execute(statement)).mappings().all()
         return tuple(LedgerRow(to_receipt(row), row["booked_at"]) for row in found)
+
+    async def _traces(self, person: User | EndUser) -> Traces:
+        if isinstance(person, EndUser):
+            return Traces(None, frozenset({person.id}))
+        return Traces(person.id, frozenset(await self._served(person)), frozenset(await self._names(person)))
 
     async def _names(self, user: User) -> set[str]:
         """What the person goes by, with the aliases of their keys."""
@@ -127,25 +155,24 @@ class SqlPersons:
             account = await connection.scalar(select(end_users.c.id).where(end_users.c.id == user.id))
         return found - {account} if "@" not in user.id else found
 
-    async def _entries_after(self, names: Collection[str], seq: int) -> list[Entry]:
-        """Those that may name the person, at most `MOST`."""
-        written = [text(name)[1:-1] for name in names]
-        columns = [audit.c[name] for name in audit_chain.PERSONAL]
-        named = or_(false(), *(column.icontains(name, autoescape=True) for column in columns for name in written))
-        wanted = select(*(audit.c[name] for name in Entry.__struct_fields__)).where(audit.c.seq > seq, named)
+    async def _entries_after(self, traces: Traces, seq: int) -> list[Entry]:
+        """Those that may tell of the person, at most `MOST`."""
+        wanted = select(*(audit.c[name] for name in Entry.__struct_fields__)).where(
+            audit.c.seq > seq, _may_tell(traces)
+        )
         async with self._database.reading() as connection:
             found = (await connection.execute(wanted.order_by(audit.c.seq).limit(MOST))).mappings().all()
         return [_to_entry({**row}) for row in found]
 
-    async def _erase_entries(self, names: Collection[str], tombstone: str) -> int:
+    async def _erase_entries(self, traces: Traces, tombstone: str) -> int:
         erased, last = 0, 0
-        while found := await self._entries_after(names, last):
+        while found := await self._entries_after(traces, last):
             last = found[-1].seq
-            wanted = audit.c.seq.in_([entry.seq for entry in found if _telling(entry, names)])
+            wanted = audit.c.seq.in_([entry.seq for entry in found if _telling(entry, traces)])
             async with self._trail.changing() as change:
                 # Read again: another erasure may have been at them.
                 held = [_to_entry(row) for row in await hold(change.connection, audit, wanted)]
-                told = {str(entry.seq): columns for entry in held if (columns := _telling(entry, names))}
+                told = {str(entry.seq): columns for entry in held if (columns := _telling(entry, traces))}
                 for entry in held:
                     await _write(change.connection, entry, told.get(str(entry.seq), []))
                 if told:
@@ -153,10 +180,13 @@ class SqlPersons:
             erased += len(told)
         return erased
 
-    async def _rename_receipts(self, user_id: str, served: Collection[str], tombstone: str) -> int:
-        theirs, for_them = ledger.c.user_id == user_id, ledger.c.end_user.in_(served)
-        end_user = case((for_them, tombstone), else_=ledger.c.end_user)
-        own = await self._change(theirs, {"user_id": tombstone, "key_alias": None, "end_user": end_user})
+    async def _rename_receipts(self, traces: Traces, tombstone: str) -> int:
+        for_them = ledger.c.end_user.in_(traces.served)
+        own = 0
+        if traces.user_id is not None:
+            end_user = case((for_them, tombstone), else_=ledger.c.end_user)
+            theirs = {"user_id": tombstone, "key_alias": None, "end_user": end_user}
+            own = await self._change(ledger.c.user_id == traces.user_id, theirs)
         return own + await self._change(for_them, {"end_user": tombstone})
 
     async def _change(self, wanted: ColumnElement[bool], values: dict[str, Any]) -> int:
@@ -173,7 +203,10 @@ class SqlPersons:
             if len(events) < MOST:
                 return changed
 
-    async def _rename_days(self, names: Mapping[str, Collection[str]], tombstone: str) -> int:
+    async def _rename_days(self, traces: Traces, tombstone: str) -> int:
+        names: dict[str, Collection[str]] = {"end_user": traces.served}
+        if traces.user_id is not None:
+            names["user_id"] = {traces.user_id}
         renamed = 0
         while True:
             async with self._trail.changing() as change:
@@ -183,8 +216,23 @@ class SqlPersons:
                 return renamed
 
 
-async def _remove(change: Change, user_id: str, served: Collection[str]) -> dict[str, int]:
-    """The account and all that hangs on it, in the order in which everybody locks: keys, users, members."""
+def _used_by(traces: Traces) -> list[ColumnElement[bool]]:
+    """Receipts of the person, each once: their own, then those of others who served them."""
+    served = ledger.c.end_user.in_(traces.served)
+    if traces.user_id is None:
+        return [served]
+    others = or_(ledger.c.user_id.is_(None), ledger.c.user_id != traces.user_id)
+    return [ledger.c.user_id == traces.user_id, and_(served, others)]
+
+
+async def _remove(change: Change, traces: Traces) -> dict[str, int]:
+    """The account and all that hangs on it, in the order in which everybody locks: keys, users, members, end users."""
+    removed = {} if traces.user_id is None else await _remove_user(change, traces.user_id)
+    accounts = delete(end_users).where(end_users.c.id.in_(traces.served))
+    return {**removed, "end_users": (await change.connection.execute(accounts)).rowcount}
+
+
+async def _remove_user(change: Change, user_id: str) -> dict[str, int]:
     connection, removed = change.connection, {}
     owned = await hold(connection, keys, keys.c.user_id == user_id)
     await hold(connection, users, users.c.id == user_id)
@@ -193,8 +241,6 @@ async def _remove(change: Change, user_id: str, served: Collection[str]) -> dict
     for table in (keys, deleted_keys, users, memberships):
         column = table.c.id if table is users else table.c.user_id
         removed[str(table.name)] = (await connection.execute(delete(table).where(column == user_id))).rowcount
-    accounts = delete(end_users).where(end_users.c.id.in_(served))
-    removed["end_users"] = (await connection.execute(accounts)).rowcount
     for row in owned:
         change.forgotten("keys", row["digest"])
     return removed
@@ -219,8 +265,27 @@ async def _write(connection: AsyncConnection, entry: Entry, columns: Collection[
     await connection.execute(update(audit).where(audit.c.seq == entry.seq).values(values))
 
 
-def _telling(entry: Entry, names: Collection[str]) -> list[str]:
-    """The columns that tell of the person. Where they made the change, so does the address they made it from."""
+def _may_tell(traces: Traces) -> ColumnElement[bool]:
+    """Of which entries `_telling` is asked."""
+    if traces.user_id is None:
+        return and_(audit.c.table_name == _CUSTOMERS, audit.c.object_id.in_(traces.served))
+    written = [text(name)[1:-1] for name in traces.names]
+    columns = [audit.c[name] for name in audit_chain.PERSONAL]
+    return or_(false(), *(column.icontains(name, autoescape=True) for column in columns for name in written))
+
+
+def _telling(entry: Entry, traces: Traces) -> list[str]:
+    """The columns that tell of the person and are not erased."""
+    found = _of_customer(entry) if traces.user_id is None else _of_user(entry, traces.names)
+    return [name for name in found if name not in entry.erased_columns]
+
+
+def _of_customer(entry: Entry) -> list[str]:
+    return ["object_id", *(name for name in ("before", "after") if getattr(entry, name) is not None)]
+
+
+def _of_user(entry: Entry, names: Collection[str]) -> list[str]:
+    """Where they made the change, the address they made it from tells of them, too."""
     pattern = re.compile(
         rf"(?<![\w.@-])(?:{'|'.join(re.escape(name) for name in sorted(names, key=len, reverse=True))})(?![\w@-])",
         re.IGNORECASE,
@@ -234,7 +299,7 @@ def _telling(entry: Entry, names: Collection[str]) -> list[str]:
         written = getattr(entry, name)
         if written is not None and _names(msgspec.json.decode(written), pattern):
             found.append(name)
-    return [name for name in found if name not in entry.erased_columns]
+    return found
 
 
 def _names(value: Any, pattern: re.Pattern[str]) -> bool:

@@ -17,6 +17,7 @@ PII = guardrails.compiled([Configured("pii", Policy(request={"EMAIL_ADDRESS": Ac
 #: What the examples name. Made before each of them; what is there already is refused, and that is well.
 NAMED: list[tuple[str, dict[str, Any]]] = [
     ("/user/new", {"user_id": "u-1", "auto_create_key": False}),
+    ("/customer/new", {"user_id": "customer-1"}),
     ("/team/new", {"team_id": "team-123"}),
     ("/team/new", {"team_id": "team-engineering"}),
     ("/team/member_add", {"team_id": "team-123", "member": {"user_id": "u-1", "role": "user"}}),
@@ -26,6 +27,7 @@ NAMED: list[tuple[str, dict[str, Any]]] = [
 #: What an example makes itself, and another one names.
 MADE = {
     "/user/new": ("/user/delete", {"user_ids": ["u-1"]}),
+    "/customer/new": ("/customer/delete", {"user_ids": ["customer-1"]}),
     "/key/service-account/generate": ("/key/delete", {"key_aliases": ["frontend-app"]}),
 }
 

@@ -45,6 +45,8 @@ ALLOWED = {
     "POST /budget/delete": "A", "POST /tag/new": "A", "POST /tag/update": "A", "POST /tag/delete": "A",
     "POST /model/new": "A", "POST /model/update": "A", "POST /model/delete": "A",
     "PATCH /model/{model_id}/update": "A",
+    "DELETE /customer/delete": "A", "GET /customer/{customer_id}/export": "A",
+    "DELETE /end_user/delete": "A", "GET /end_user/{customer_id}/export": "A",
     "POST /guardrails/apply_guardrail": "AVIRCK", "GET /guardrails/list": "AVIRCK",
     "GET /v2/user/info": "AVIRCK", "GET /spend/logs/v2": "AVIRCK", "GET /spend/logs/ui": "AVIRCK",
     "GET /spend/logs/ui/{request_id}": "AVIRCK",
@@ -131,7 +133,7 @@ async def test_every_route_that_is_open_to_anyone_is_said_to_be(house):
 @pytest.mark.parametrize("route", ALLOWED)
 async def test_a_route_lets_in_the_roles_that_it_is_for_and_no_other(house, route, letter):
     method, path = route.split()
-    for name in ("key", "model:path", "model_id", "id", "team_id", "user_id"):
+    for name in ("key", "model:path", "model_id", "id", "team_id", "user_id", "customer_id"):
         path = path.replace(f"{{{name}}}", "x")
     async with house.caller(f"sk-role-{ROLES[letter]}-0123456789") as caller:
         body = {"content": b"[", "headers": {"content-type": "application/json"}} if method != "GET" else {}
@@ -155,6 +157,7 @@ READS: list[tuple[str, dict[str, str]]] = [
     ("/v2/team/list", {"user_id": "user-{x}"}),
     ("/v2/user/info", {"user_id": "user-{x}"}),
     ("/customer/info", {"end_user_id": "customer-{x}"}),
+    ("/customer/customer-{x}/export", {}),
     ("/user/list", {"user_ids": "user-{x}"}),
     ("/user/user-{x}", {}),
     ("/user/user@{x}.example/export", {}),
@@ -224,7 +227,18 @@ async def test_no_key_of_one_tenant_reads_or_changes_anything_of_the_other(house
             attempts += len(READS) + len(WRITES)
         assert await _seen_by_admin(admin) == before
 
-    assert attempts == len(KEYS) * (len(READS) + len(WRITES)) == 420
+    assert attempts == len(KEYS) * (len(READS) + len(WRITES)) == 425
+
+
+@pytest.mark.parametrize("name", KEYS)
+async def test_no_key_of_one_tenant_erases_anybody_of_the_other(house, name):
+    async with house.caller() as admin:
+        before = await _seen_by_admin(admin)
+        async with house.caller(raw(name, "a")) as caller:
+            for path, person in (("user", "user-b"), ("customer", "customer-b"), ("end_user", "customer-b")):
+                response = await caller.request("DELETE", f"/{path}/delete", json={"user_id": person})
+                assert response.status_code in {401, 403}, (path, response.text)
+        assert await _seen_by_admin(admin) == before
 
 
 @pytest.mark.parametrize("name", KEYS)
