@@ -7,6 +7,7 @@ wrong arguments or settings, 3 no gateway answers, 4 there is no such thing.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 REFUSED, UNREACHABLE, NOT_FOUND = 1, 3, 4
 _SECONDS = 30.0
 _PAGE = 100
+#: How long the answer of something that goes on is asked for, and how often at least.
+_PATIENCE_SECONDS = 3_600.0
+_LONGEST_PAUSE_SECONDS = 30
 
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The gateway, such as https://gateway:8443.")]
 ApiKey = Annotated[
@@ -77,6 +81,18 @@ class Gateway:
     def delete(self, path: str, body: Any) -> Any:
         return self._ask("DELETE", path, json=body)
 
+    def delete_patiently(self, path: str, body: Any) -> Any:
+        """The answer of a deletion that goes on in the background: asked for again until it is there."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        with _waiting():
+            while True:
+                response = self._response("DELETE", path, json=body)
+                pause = response.headers.get("retry-after", "")
+                is_going_on = response.status_code == 503 and "x-extproc-outage" not in response.headers
+                if not (is_going_on and pause.isdecimal() and time.monotonic() < until):
+                    return _read(response)
+                time.sleep(min(int(pause), _LONGEST_PAUSE_SECONDS))
+
     def pages(self, path: str, rows: str, total: str, size: str, **query: Any) -> Iterator[Any]:
         """Every row of a list that comes in pages; `rows`, `total` and `size` are this list's names."""
         page, seen, expected = 1, 0, None
@@ -105,18 +121,15 @@ class Gateway:
             raise _unreachable(self._client, error) from None
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
+        return _read(self._response(method, path, **request))
+
+    def _response(self, method: str, path: str, **request: Any) -> httpx2.Response:
         import httpx2
 
         try:
-            response = self._client.request(method, path, **request)
+            return self._client.request(method, path, **request)
         except httpx2.HTTPError as error:
             raise _unreachable(self._client, error) from None
-        if response.is_error:
-            raise _refusal(response)
-        try:
-            return response.json()
-        except ValueError:
-            raise Unsuccessful("the answer is not JSON: is this the URL of the gateway?", UNREACHABLE) from None
 
 
 @contextmanager
@@ -135,6 +148,15 @@ def sure(question: str, *, yes: bool) -> None:
     """Ask before something that cannot be undone; without a terminal `--yes` is needed."""
     if not yes and not (sys.stdin.isatty() and typer.confirm(question)):
         raise Unsuccessful("nothing was done: confirm it, or say --yes", REFUSED)
+
+
+def _read(response: httpx2.Response) -> Any:
+    if response.is_error:
+        raise _refusal(response)
+    try:
+        return response.json()
+    except ValueError:
+        raise Unsuccessful("the answer is not JSON: is this the URL of the gateway?", UNREACHABLE) from None
 
 
 def _trust(authority: str | None) -> Any:
@@ -183,3 +205,15 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading", total=None, visible=False)
         yield lambda done, total: bar.update(task, advance=done, total=total, visible=total > _PAGE)
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Something that moves on stderr, for whoever looks at it."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        bar.add_task("erasing", total=None)
+        yield

@@ -69,10 +69,10 @@ def verify_audit(
 
 
 def verify_receipt(
-    file: Annotated[Path, typer.Argument(help="A receipt that `DELETE /user/delete` answered.", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="A receipt that an erasure answered.", dir_okay=False)],
     config: Config = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    user_id: Annotated[str | None, typer.Option("--user-id", help="Whether it is about this user, too.")] = None,
+    user_id: Annotated[str | None, typer.Option("--user-id", help="Whether it is about this id, too.")] = None,
     earlier_key: EarlierKeys = None,
 ) -> None:
     """Check that this gateway signed a receipt of deletion, and that nobody has changed it.

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from extproc.cli import asking, tables
+from extproc.cli import asking, persons, tables
 from extproc.cli.asking import Yes
 from extproc.cli.keys import BudgetDuration, Further, MaxBudget, Models, Rpm, Tpm, fields
 from extproc.cli.options import AsJson
 
 teams = asking.group("Make, show, change, block and delete teams, and say who is in them.")
-users = asking.group("Make, show, change, block and delete users.")
-customers = asking.group("Show and block customers: whom an application's requests are made for.")
+users = asking.group("Make, show, change, block, delete, export and erase users.")
+customers = asking.group("Show, block, export and erase customers: whom an application's requests are made for.")
 budgets = asking.group("Make and show budgets that keys, customers and tags name.")
 
 _TEAM_COLUMNS = ("team_id", "team_alias", "blocked", "spend", "max_budget", "budget_duration", "models")
@@ -174,6 +174,18 @@ def delete_users(context: typer.Context, ids: Ids, yes: Yes = False) -> None:
         typer.echo(f"{gateway.post('/user/delete', {'user_ids': ids})} deleted")
 
 
+@users.command("export")
+def export_user(context: typer.Context, user: Id, output: persons.Output = None) -> None:
+    """All that is kept of a user, named by id or e-mail address, as one JSON object."""
+    persons.export(context, "user", user, output)
+
+
+@users.command("erase")
+def erase_user(context: typer.Context, user: Id, receipt: persons.Receipt = None, yes: Yes = False) -> None:
+    """Erase a user, named by id or e-mail address, with keys and personal data. Prints the receipt and keeps it."""
+    persons.erase(context, "user", user, receipt, yes=yes)
+
+
 @customers.command("list")
 def list_customers(context: typer.Context, as_json: AsJson = False) -> None:
     """All customers that have been given a name or a budget."""
@@ -191,6 +203,18 @@ def block_customers(context: typer.Context, ids: Ids) -> None:
 def unblock_customers(context: typer.Context, ids: Ids) -> None:
     """Admit requests for blocked customers again."""
     _tell(context, "/customer/unblock", {"user_ids": ids}, f"{len(ids)} unblocked")
+
+
+@customers.command("export")
+def export_customer(context: typer.Context, customer: Id, output: persons.Output = None) -> None:
+    """All that is kept of a customer, as one JSON object."""
+    persons.export(context, "customer", customer, output)
+
+
+@customers.command("erase")
+def erase_customer(context: typer.Context, customer: Id, receipt: persons.Receipt = None, yes: Yes = False) -> None:
+    """Erase a customer: the account, and the name in all that was used. Prints the receipt and keeps it."""
+    persons.erase(context, "customer", customer, receipt, yes=yes)
 
 
 @budgets.command("list")

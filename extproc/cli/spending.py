@@ -7,7 +7,6 @@ days they are of the last thirty. An export is written as it comes, and is in it
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from extproc.cli import asking, tables
+from extproc.cli import asking, persons, tables
 from extproc.cli.asking import Gateway
 from extproc.cli.keys import fields
 from extproc.cli.options import AsJson
@@ -124,12 +123,7 @@ def export_audit(  # noqa: PLR0913, PLR0917 - the options of a command
     """Changes as JSON lines, the oldest first, to a file for its owner only, or to stdout."""
     query = _audited(since, until, by, action, changed, search)
     with asking.gateway(context) as gateway, gateway.stream("/audit/export", **query) as pieces:
-        if file is None:
-            stdout = typer.get_binary_stream("stdout")
-            stdout.writelines(pieces)
-            stdout.flush()
-        else:
-            _write(file, pieces)
+        persons.save(pieces, file)
 
 
 @models.command("list")
@@ -189,15 +183,3 @@ def _audited(
 def _key(row: dict[str, Any]) -> str:
     """The alias of a request's key, else the beginning of its hash."""
     return row["metadata"].get("user_api_key_alias") or str(row["api_key"])[:12]
-
-
-def _write(file: Path, pieces: Iterator[bytes]) -> None:
-    """Whole or not at all."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        unfinished.touch(0o600)
-        with unfinished.open("wb") as target:
-            target.writelines(pieces)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
