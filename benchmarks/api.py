@@ -37,6 +37,7 @@ _ONLY_HERE = """
 
 _FREE = "needs no licence"
 _SCOPED = "everybody their own spend, team admins their team's"
+_PROBES = "nothing is asked of providers, so nothing came of it; `/user/daily/activity` has what failed, by model"
 _DAILY = f"{_SCOPED}; `/export` is CSV"
 _SSO = "no single sign-on yet: `sso_providers` is named in a warning"
 _ORGANIZATIONS = "organizations are fields of keys, teams and the ledger, for reports"
@@ -131,6 +132,8 @@ LITELLM: dict[str, str] = {
     "PATCH /model/{model_id}/update": "",
     "POST /model/delete": "",
     "GET /health": "what is configured, without asking (and paying) the providers",
+    "GET /health/history": _PROBES,
+    "GET /health/latest": _PROBES,
     "GET /health/liveliness": "",
     "GET /health/liveness": "",
     "GET /health/readiness": "",
