@@ -30,6 +30,7 @@ from extproc.management.team_schemas import DeleteUsers
 from extproc.management.telling import told_of_all
 from extproc.model import EndUser, Key, User
 from extproc.policy.refusals import Refusal
+from extproc.stores import audit_values
 from extproc.stores.contract import Erasure, KeyFilter
 from extproc.stores.deletion_receipts import Subject, signed
 from extproc.stores.spending import SumFilter
@@ -271,7 +272,9 @@ async def _receipts(parts: ManagementParts, person: Person) -> AsyncIterator[Ite
     async for some in parts.entities.persons.receipts(person):
         said = await spend_content.opened(parts, [row.receipt.event_id for row in some])
         if said and not noted:
-            await parts.trail.note_reading(spend_content.TABLE, person.id)
+            await parts.trail.note_reading(
+                spend_content.TABLE, audit_values.of_customer(person.id) if isinstance(person, EndUser) else person.id
+            )
             noted = True
         yield [spend_row(row, said=said) for row in some]
 

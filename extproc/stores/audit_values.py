@@ -44,11 +44,18 @@ _DOLLARS = frozenset({"max_budget", "soft_budget", "spend", "temp_budget_increas
 _MOMENTS = frozenset({"budget_reset_at", "expires_at", "temp_budget_expiry", "rotate_at", "spend_set_at"})
 #: When and by whom: the entry itself says it.
 STAMPS = frozenset({"created_at", "created_by", "updated_at", "updated_by"})
+#: The action of an entry that tells of no change.
+READ = "read"
 _SECRET_NAME = re.compile(
     r"api_?key|secret|passw|credential|authorization|private_key|(^|_)(token|key|salt|auth)$", re.IGNORECASE
 )
 _SECRET_TEXT = re.compile(r"(sk|pk|rk)-[A-Za-z0-9_-]{8,}|(?i:bearer\s+)\S{8,}|://[^/\s:@]*:[^/\s@]+@")
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
+
+
+def of_customer(name: str) -> str:
+    """A customer as the object of a reading: there a bare name is a user's, or an exchange."""
+    return f"end_user:{name}"
 
 
 def shown(table: str, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Change:
 
     def read(self, table: str, name: str) -> None:
         """Shown to somebody; nothing has changed."""
-        self._note("read", table, name, None, None)
+        self._note(audit_values.READ, table, name, None, None)
 
     def forgotten(self, table: str, name: str, told: Mapping[str, Any] | None = None) -> None:
         """Deleted, without a word of what it was. `told` must tell of nobody."""

@@ -24,7 +24,7 @@ from sqlalchemy import ColumnElement, Table, and_, case, delete, false, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.model import EndUser, User
-from extproc.stores import audit_chain, sql_contents, sql_daily
+from extproc.stores import audit_chain, audit_values, sql_contents, sql_daily
 from extproc.stores.audit_chain import Actor, Entry, act_as, acting
 from extproc.stores.audit_values import TABLES, text
 from extproc.stores.contract import Erasure, LedgerRow
@@ -268,7 +268,9 @@ async def _write(connection: AsyncConnection, entry: Entry, columns: Collection[
 def _may_tell(traces: Traces) -> ColumnElement[bool]:
     """Of which entries `_telling` is asked."""
     if traces.user_id is None:
-        return and_(audit.c.table_name == _CUSTOMERS, audit.c.object_id.in_(traces.served))
+        read = [audit_values.of_customer(name) for name in traces.served]
+        account = and_(audit.c.table_name == _CUSTOMERS, audit.c.object_id.in_(traces.served))
+        return or_(account, and_(audit.c.action == audit_values.READ, audit.c.object_id.in_(read)))
     written = [text(name)[1:-1] for name in traces.names]
     columns = [audit.c[name] for name in audit_chain.PERSONAL]
     return or_(false(), *(column.icontains(name, autoescape=True) for column in columns for name in written))

@@ -19,10 +19,12 @@ SHOWN = {"messages": REQUEST["messages"], "response": RESPONSE, "proxy_server_re
 NOTHING: dict[str, object] = {"messages": {}, "response": {}, "proxy_server_request": {}}
 
 
-async def keep(gateway, event_id: str, user_id: str | None = None, request: object = REQUEST) -> None:
+async def keep(
+    gateway, event_id: str, user_id: str | None = None, request: object = REQUEST, end_user: str | None = None
+) -> None:
     said = json.dumps({"request": request, "response": RESPONSE})
     sealed = RING.seal(said, contents.place(event_id))
-    await gateway.store.contents.keep([SealedContent(event_id, 1, sealed, user_id)])
+    await gateway.store.contents.keep([SealedContent(event_id, 1, sealed, user_id, end_user)])
 
 
 @pytest.fixture
@@ -119,3 +121,18 @@ async def test_a_deletion_leaves_nothing_of_what_was_said(gateway, owned, admin)
     await admin.request("DELETE", "/user/delete", json={"user_id": "ada"})
 
     assert await get(admin, "/spend/logs/ui/e1") == NOTHING
+
+
+async def test_of_a_customer_it_is_exported_and_erased_and_so_is_that_it_was_read(gateway, owned, admin):
+    await gateway.book("d", "e2", provider_response_id="other", end_user="ada")
+    await keep(gateway, "e2", end_user="ada")
+
+    told = await get(admin, "/customer/ada/export")
+    before = await readings(admin)
+    await admin.request("DELETE", "/customer/delete", json={"user_id": "ada"})
+
+    assert [row["messages"] for row in told["spend_logs"]] == [REQUEST["messages"]]
+    assert [object_id for _, object_id in before] == ["end_user:ada"]
+    assert [object_id for _, object_id in await readings(admin)] == ["erased"]
+    assert await get(admin, "/spend/logs/ui/e2") == NOTHING
+    assert await get(admin, "/spend/logs/ui/e1") == SHOWN
