@@ -247,8 +247,8 @@ async def test_without_a_key_nothing_is_written_down(url):
 
 
 def test_only_the_trail_opens_transactions_for_keys_and_their_owners():
-    """The ledger books what exchanges cost, and purges old rows of its own; imports take rows over, what is sealed is
-    sealed anew with another key, and the database makes its tables."""
+    """The ledger books what exchanges cost, and purges old rows of its own; what was said is kept beside it, what is
+    sealed is sealed anew with another key, and the database makes its tables."""
     writers = {path.stem for path in Path(stores.__file__).parent.glob("*.py") if ".writing()" in path.read_text()}
 
-    assert writers <= {"sql_audit", "sql_ledger", "sql_retention", "sql_imports", "sql_sealed", "sql_database"}
+    assert writers <= {"sql_audit", "sql_ledger", "sql_retention", "sql_contents", "sql_sealed", "sql_database"}
