@@ -12,6 +12,7 @@ further than one character around itself. Patterns match bytes of Latin-1, see `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 
@@ -148,6 +149,16 @@ def compiled(pattern: str, max_mem: int = _MAX_PROGRAM_BYTES) -> re2._Regexp:
     except re2.error as failure:
         said = failure.args[0].decode("latin-1") if isinstance(failure.args[0], bytes) else str(failure)
         raise InvalidPattern(f"RE2 cannot take the pattern: {said}") from None
+
+
+def finder(pattern: str, max_mem: int) -> Callable[[bytes, int], int]:
+    """Where the first match begins, from a place on; -1 where there is none. Raises `InvalidPattern`.
+
+    RE2 itself is asked: `search` puts a generator and a match object around it, which costs twice as much as to look
+    through the few characters of a stream's piece.
+    """
+    match, anywhere = compiled(pattern, max_mem)._regexp.Match, re2._Anchor.UNANCHORED
+    return lambda seen, start: match(anywhere, seen, start, len(seen))[0][0]
 
 
 def options(max_mem: int) -> re2.Options:

@@ -62,6 +62,8 @@ class Restorer:
 
     def feed(self, text: str) -> str:
         """What no later piece can change."""
+        if not self._held and "<" not in text and not self._escaped:
+            return text
         return self._read(self._held + text, final=False)
 
     def flush(self) -> str:

@@ -61,7 +61,7 @@ class Match:
 class Scanner:
     """The rules, compiled. Holds nothing of what it is given, so one scanner serves all exchanges."""
 
-    __slots__ = ("_beginnings", "_compiled", "_longest", "_set")
+    __slots__ = ("_beginning", "_compiled", "_longest", "_set")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         trees = [pattern.parse(rule.recognizer.pattern) for rule in rules]
@@ -69,7 +69,7 @@ class Scanner:
         self._longest = max(pattern.width(tree)[1] for tree in trees)
         self._set = _set_of([pattern.render(tree) for tree in trees])
         begun = "|".join(f"(?:{pattern.beginnings(tree)})" for tree in trees)
-        self._beginnings = pattern.compiled(rf"(?:{begun})\z", _MAX_TABLE_BYTES)
+        self._beginning = pattern.finder(rf"(?:{begun})\z", _MAX_TABLE_BYTES)
 
     def scan(self, seen: bytes, start: int, *, final: bool) -> tuple[list[Match], int]:
         """What is found from `start` on, and the place from which on nothing is decided yet.
@@ -79,7 +79,8 @@ class Scanner:
         """
         open_from = len(seen) if final else self._open_from(seen, start)
         found: list[Match] = []
-        candidates = self._candidates(seen, start, final)
+        matching = self._set.Match(seen[start - 1 :] if start else seen)
+        candidates = self._candidates(matching, seen, start, final) if matching else []
         while candidates:
             match = _first(candidates)
             if match.start >= open_from:
@@ -91,14 +92,12 @@ class Scanner:
         return found, open_from
 
     def _open_from(self, seen: bytes, start: int) -> int:
-        match = self._beginnings.search(seen, max(start, len(seen) - self._longest))
-        return match.start() if match else len(seen)
+        end = len(seen)
+        begun = self._beginning(seen, max(start, end - self._longest))
+        return end if begun < 0 else begun
 
-    def _candidates(self, seen: bytes, start: int, final: bool) -> list[_Candidate]:
-        """The first match of each rule that has one."""
-        matching = self._set.Match(seen[start - 1 :] if start else seen)
-        if not matching:
-            return []
+    def _candidates(self, matching: Sequence[int], seen: bytes, start: int, final: bool) -> list[_Candidate]:
+        """The first credible match of each rule of which it is known that its pattern matches."""
         found = (self._compiled[place].next(seen, start, final) for place in sorted(matching))
         return [candidate for candidate in found if candidate]
 

@@ -10,15 +10,18 @@ However a text is cut, what `feed` and `flush` give, joined, is the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from extproc.errors import Blocked
 from extproc.redaction.placeholders import LITERAL, Placeholders
 from extproc.redaction.recognizer import CONTEXT_CHARS, scored_in_context
-from extproc.redaction.scanner import Action, Rule, Scanner
+from extproc.redaction.scanner import Action, Match, Rule, Scanner
 from extproc.redaction.view import View, unescaped
+
+#: A finding's text, its rule and its place; gives what comes instead.
+Written: TypeAlias = Callable[[str, Rule, int], str]
 
 
 class Span(NamedTuple):
@@ -103,7 +106,7 @@ class StreamRedactor:
         """What is decided now; all of it when the piece is the `final` one."""
         given = text
         for number, one in enumerate(self._passes):
-            decided = "".join([self._written(*part) for part in one.read(text, final=final)])
+            decided = one.read(text, self._written, final=final)
             given = decided if number == 0 else given
         return given
 
@@ -115,10 +118,8 @@ class StreamRedactor:
         """The view of the last characters given away: the context of what follows the text."""
         return self._passes[0].kept if self._passes else b""
 
-    def _written(self, piece: str, rule: Rule | None, place: int) -> str:
-        """A decided piece as it is given away; what a rule found is counted."""
-        if rule is None:
-            return piece
+    def _written(self, piece: str, rule: Rule, place: int) -> str:
+        """What a rule has found as it is given away, and counted."""
         if rule.recognizer.entity != LITERAL:
             self.findings.add(Span(place, place + len(piece), rule.recognizer.entity, rule.action, _score(rule)))
         replacement = self._replacement.of(unescaped(piece) if self._escaped else piece, rule)
@@ -143,20 +144,24 @@ class _Pass:
         self.kept = before
         self.pending = ""
 
-    def read(self, text: str, *, final: bool) -> Iterator[tuple[str, Rule | None, int]]:
-        """What a piece decides, in order: pieces of text, the rule that found each, and where they began."""
+    def read(self, text: str, written: Written, *, final: bool) -> str:
+        """What a piece decides, with what is `written` for each finding: its text, its rule, where it began."""
         view = View(self.pending + text, escaped=self._escaped)
         before = len(self.kept)
         seen = self.kept + view.seen
         matches, open_from = self._scanner.scan(seen, before, final=final)
-        at, place = 0, self._place
-        for match in matches:
-            start, end = view.start(match.start - before), view.end(match.end - before)
-            yield view.text[at:start], None, place + at
-            yield view.text[start:end], match.rule, place + start
-            at = end
         last = len(view.text) if final else view.start(open_from - before)
-        yield view.text[at:last], None, place + at
+        # Mostly nothing is found, and this is all that a piece costs.
+        given = self._replaced(view, matches, last, written) if matches else view.text[:last]
         self._place += last
         self.pending = view.text[last:]
         self.kept = seen[max(0, open_from - CONTEXT_CHARS) : open_from]
+        return given
+
+    def _replaced(self, view: View, matches: Sequence[Match], last: int, written: Written) -> str:
+        given, at, before = [], 0, len(self.kept)
+        for match in matches:
+            start, end = view.start(match.start - before), view.end(match.end - before)
+            given += [view.text[at:start], written(view.text[start:end], match.rule, self._place + start)]
+            at = end
+        return "".join([*given, view.text[at:last]])
