@@ -1,8 +1,9 @@
 """Events that are like the one before but for one text: most of a stream, rewritten without being parsed.
 
 Strategy: of an event that was parsed and whose only delta stands in it as it is, the bytes before and behind the delta
-are kept. An event that begins and ends with the same bytes, and has neither a quote nor a backslash nor a control
-character between, is the same JSON with another text: nothing else in it can differ. Whatever does not fit is parsed.
+are kept. Bytes that begin and end alike, and have neither a quote nor a backslash nor a control character between, are
+the same JSON with another text: nothing else in them can differ. They are one event, too, for the blank line at the end
+is the only one. Whatever does not fit is parsed.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class EventTemplate(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, raw: bytes, channel: Channel, delta: str) -> EventTemplate | None:
-        """The template of an event with this delta; `None` where it does not stand there once, as it is."""
+        """The template of an event with this delta; `None` where it does not stand there once, as it is, or where the
+        event's end is not told by two newlines."""
         encoded = delta.encode("utf-8", "replace")
         quoted = b'"' + encoded + b'"'
-        if not encoded or not _PLAIN.fullmatch(encoded) or raw.count(quoted) != 1:
+        if not encoded or not _PLAIN.fullmatch(encoded) or raw.count(quoted) != 1 or not _is_one_event(raw):
             return None
         before, _, after = raw.partition(quoted)
         return cls(before + b'"', b'"' + after, channel)
@@ -76,3 +78,7 @@ class EventTemplate(msgspec.Struct, frozen=True, gc=False):
     def event(self, text: str) -> bytes:
         """The event with another text."""
         return b"".join((self.before, msgspec.json.encode(text)[1:-1], self.after))
+
+
+def _is_one_event(raw: bytes) -> bool:
+    return raw.find(b"\n\n") == len(raw) - 2 and b"\r" not in raw

@@ -139,10 +139,8 @@ class RedactedStreamBody(EventStreamBody):
         self._lessons = _MOST_LESSONS
 
     def feed(self, chunk: bytes) -> bytes:
-        if self._template is not None and not self._framer.pending and self._is_one_event(chunk):
-            like = self._like_before(self._template, chunk)
-            if like is not None:
-                return like
+        if self._template is not None and (like := self._like_before(self._template, chunk)) is not None:
+            return like
         return self._pass_on(self._framer.feed(chunk))
 
     def flush(self) -> bytes:
@@ -203,14 +201,10 @@ class RedactedStreamBody(EventStreamBody):
         *before, last = events
         return b"".join([*(_event(each) for each in before), _with_data(event.raw, last)])
 
-    @staticmethod
-    def _is_one_event(chunk: bytes) -> bool:
-        return chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk
-
     def _like_before(self, template: EventTemplate, raw: bytes) -> bytes | None:
-        """An event that differs from the last ones in its delta only, rewritten; `None` for any other."""
-        delta = None if self._redaction.failed else template.delta(raw)
-        if delta is None or any(marked(raw) for marked in self._marks):
+        """An event that differs from the last ones in its delta only, rewritten; `None` for anything else."""
+        delta = template.delta(raw)
+        if delta is None or self._framer.pending or self._redaction.failed:
             return None
         self._keep(raw)
         try:
@@ -219,8 +213,11 @@ class RedactedStreamBody(EventStreamBody):
             return self._after(error, raw)
 
     def _learn(self, raw: bytes, told: Any) -> None:
-        """Keep the bytes around the only delta of an event, where rewriting changes nothing else in it."""
+        """Keep the bytes around the only delta of an event, where rewriting changes nothing else in it and it holds no
+        usage: then no other with these bytes does."""
         self._lessons -= 1
+        if any(marked(raw) for marked in self._marks):
+            return
         echo, found = Echo(self._texts), self._redaction.found.copy()
         if self._api.streamed(echo).rewrite(told) == [told] and len(echo.fed) == 1:
             [(channel, delta, json)] = echo.fed

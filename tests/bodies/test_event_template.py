@@ -61,6 +61,20 @@ def test_a_text_that_does_not_stand_there_once_as_it_is_teaches_nothing(text):
     assert EventTemplate.of(event, CHANNEL, text) is None
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        raw("hello").replace(b"\n\n", b"\r\n\r\n"),
+        raw("hello").replace(b"\n\n", b"\r\r"),
+        raw("hello") + b"\n",
+        raw("hello") + raw("there"),
+        raw("hello").rstrip(),
+    ],
+)
+def test_only_one_event_that_ends_with_two_newlines_teaches_something(event):
+    assert EventTemplate.of(event, CHANNEL, "hello") is None
+
+
 def test_an_echo_gives_deltas_back_and_lets_all_else_be_rewritten():
     shouting = Shouting()
     echo = Echo(shouting)

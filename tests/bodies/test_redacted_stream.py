@@ -192,6 +192,29 @@ def test_events_like_the_one_before_are_rewritten_as_if_they_were_parsed():
     assert liked.seen_tokens() == parsed.seen_tokens()
 
 
+def test_an_event_that_tells_usage_is_read_however_often_its_like_has_come():
+    def told(content: str, tokens: int) -> bytes:
+        usage = {"prompt_tokens": 3, "completion_tokens": tokens, "total_tokens": 3 + tokens}
+        choices = [{"index": 0, "delta": {"content": content}, "finish_reason": None}]
+        return b"data: " + json.dumps({"id": "c", "choices": choices, "usage": usage}).encode() + b"\n\n"
+
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    for content, tokens in (("a ", 5), ("b ", 9), ("c ", 5)):
+        body.feed(told(content, tokens))
+
+    assert body.usage.output_tokens == 5
+
+
+def test_what_is_like_an_event_is_none_behind_half_an_event():
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+    body.feed(chunk(content="hello "))
+    body.feed(b'data: {"odd": "')
+
+    with pytest.raises(RedactionFailed, match="not_json"):
+        body.feed(chunk(content="there "))
+
+
 @pytest.mark.parametrize("like", [False, True])
 def test_what_is_blocked_is_blocked_in_an_event_like_the_one_before_too(like):
     policy = Policy(response={"EMAIL_ADDRESS": Action.BLOCK})
