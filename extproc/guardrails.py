@@ -34,6 +34,8 @@ from extproc.redaction.recognizer import Valid
 _INLINE_COST = 32 * 1024
 #: A value of JSON, even one of a single character, costs as much as so many bytes of prose, at the least.
 _COST_OF_A_VALUE = 64
+#: So many bytes are searched at once whatever they are: most chunks of a stream are no longer.
+_SURELY_INLINE = _INLINE_COST // (1 + _COST_OF_A_VALUE)
 _PLACEHOLDER = re.compile(r"<[A-Z0-9_]{1,100}>")
 T = TypeVar("T")
 _asked = msgspec.json.Decoder(list[str] | None)
@@ -230,7 +232,11 @@ async def apply(redaction: Redaction, text: str, deadline_ms: int, only: Collect
 
 async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_ms: int, *, last: bool) -> bytes | None:
     """What a message of a response gives to pass on, `None` for "unchanged". Raises `Blocked`, `RedactionFailed`."""
-    passed = await _search(redaction, _cost(chunk), deadline_ms, lambda: response.take(body, chunk, last=last))
+    if len(chunk) <= _SURELY_INLINE:
+        redaction.checkpoint = go_on
+        passed = response.take(body, chunk, last=last)
+    else:
+        passed = await _search(redaction, _cost(chunk), deadline_ms, lambda: response.take(body, chunk, last=last))
     return await body.inspected(passed or b"") if last and isinstance(body, InspectedPlainBody) else passed
 
 
