@@ -80,9 +80,13 @@ def _opens_more_than(body: bytes, brackets: int) -> bool:
 
 
 def _brackets(body: bytes) -> bytes:
-    """The brackets of valid JSON outside its strings, all of them round."""
+    """The brackets of valid JSON outside its strings, all of them round.
+
+    Two quotes side by side are an empty string, or nothing between two strings: without them all else stands where it
+    stood, and only strings that hold brackets are still to be told from what surrounds them.
+    """
     unescaped = body.translate(None, _TEXT).replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(unescaped.translate(_AS_ROUND, _NOT_STRUCTURE).split(b'"')[::2])
+    return b"".join(unescaped.translate(_AS_ROUND, _NOT_STRUCTURE).replace(b'""', b"").split(b'"')[::2])
 
 
 def _check_structure(brackets: bytes, max_depth: int) -> None:
