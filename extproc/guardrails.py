@@ -12,6 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -209,7 +210,7 @@ async def redact(redaction: Redaction, api: Api, document: Document, deadline_ms
     try:
         cost = sum(_cost(bytes(raw)) for raw in document.values())
         await _search(redaction, cost, deadline_ms, lambda: redaction.request(api, document))
-        await redaction.inspect_request(api, document)
+        await redaction.inspect_request(api, document, partial(_search, redaction, cost, deadline_ms))
     except Blocked as blocked:
         refusal = refusals.blocked_entity(blocked.entity, ", ".join(redaction.names))
         return msgspec.structs.replace(refusal, found=dict(redaction.found))
@@ -237,7 +238,9 @@ async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_
         passed = response.take(body, chunk, last=last)
     else:
         passed = await _search(redaction, _cost(chunk), deadline_ms, lambda: response.take(body, chunk, last=last))
-    return await body.inspected(passed or b"") if last and isinstance(body, InspectedPlainBody) else passed
+    if last and isinstance(body, InspectedPlainBody):
+        return await body.inspected(passed or b"", partial(_search, redaction, _cost(chunk), deadline_ms))
+    return passed
 
 
 def _cost(payload: bytes) -> int:

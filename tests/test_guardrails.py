@@ -195,6 +195,22 @@ async def test_many_short_texts_are_searched_beside_others_and_end_at_their_dead
     assert refusal.reason == "redaction_timeout"
 
 
+async def test_others_have_their_turns_while_megabytes_of_small_values_are_searched():
+    messages = [{"role": "user", "content": "a"}] * 100_000
+    document = {"messages": msgspec.Raw(json.dumps([*messages, {"role": "user", "content": EMAIL}]).encode())}
+    searched = asyncio.create_task(guardrails.redact(only(MASKS), openai_chat, document, 60_000))
+    turns = 0
+
+    while not searched.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert await searched is None
+    assert bytes(document["messages"]).endswith(b'{"role":"user","content":"<EMAIL_ADDRESS_1>"}]')
+    # A thread lets go of the interpreter every few milliseconds, but never in the middle of a call.
+    assert turns > 50
+
+
 async def test_the_deadline_of_a_request_is_none_of_its_answer():
     def late() -> None:
         raise RedactionFailed("timeout")

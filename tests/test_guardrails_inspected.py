@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -87,6 +87,22 @@ async def test_the_server_sees_what_the_engine_left_and_its_findings_are_masked(
         "Ann Lee <<EMAIL_ADDRESS_1>>"
     ]
     assert made.found == {("request", "EMAIL_ADDRESS", "mask"): 1, ("request", "PERSON", "mask"): 1}
+
+
+async def test_a_request_is_walked_where_nobody_waits_for_it(redaction):
+    walked = []
+
+    async def aside(work: Callable[[], Any]) -> Any:
+        walked.append(work())
+        return walked[-1]
+
+    document = {"messages": msgspec.Raw(b'[{"role":"user","content":"Ann Lee"}]')}
+    await redaction().inspect_request(openai_chat, document, aside)
+
+    # Once to hear what there is to ask, once to put in what was found.
+    assert [bytes(each["messages"]) for each in walked] == [
+        b'[{"role":"user","content":"Ann Lee"}]', b'[{"role":"user","content":"<PERSON_1>"}]',
+    ]  # fmt: skip
 
 
 async def test_the_arguments_of_a_tool_call_stay_json(redaction):

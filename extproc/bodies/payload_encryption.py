@@ -21,7 +21,8 @@ from extproc.bodies.response import ResponseBody
 from extproc.errors import MalformedBody, UnknownShape
 from extproc.events import Proceed
 from extproc.providers.api import Api, Document
-from extproc.providers.texts import Channel, walk, walk_document
+from extproc.providers.raw_texts import walk_document
+from extproc.providers.texts import Channel, walk
 
 #: Version, time, nonce, one block and the code of authentication are 73 bytes.
 _BEGINNING = b"gAAAAA"

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from extproc.bodies.event_template import Echo, EventTemplate
-from extproc.bodies.redaction import Redaction
+from extproc.bodies.redaction import Aside, Redaction
 from extproc.bodies.response import EventStreamBody, OpaqueBody, PlainBody, ResponseBody
 from extproc.errors import Blocked, RedactionFailed
 from extproc.framing.sse import SseEvent
@@ -91,11 +91,11 @@ class InspectedPlainBody(RedactedPlainBody):
         self._json = json
         self._masked: Any = None
 
-    async def inspected(self, passed: bytes) -> bytes:
+    async def inspected(self, passed: bytes, aside: Aside) -> bytes:
         """What goes on, given what `flush` gave. Raises `Blocked` and `RedactionFailed`."""
         if self._masked is None:
             return passed
-        answer = await self._redaction.inspected(self._masked, self._spec)
+        answer = await self._redaction.inspected(self._masked, self._spec, aside)
         return msgspec.json.encode(answer) if self._json else str(answer).encode()
 
     def _rewritten(self, body: bytes) -> bytes:

@@ -10,16 +10,18 @@ unsearched passes, and `failed` says why.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from extproc.bodies.inspection import Collected, Inspection, Replaced, Restored
 from extproc.errors import Blocked, InspectionFailed, RedactionFailed, TextTooLong, UnknownShape
 from extproc.providers.api import Api, Document
-from extproc.providers.texts import Channel, Rewrite, Spec, is_whole, walk, walk_document
+from extproc.providers.raw_texts import walk_document, walk_json
+from extproc.providers.texts import Channel, Rewrite, Spec, walk
 from extproc.redaction import (
     Action,
     Direction,
@@ -34,8 +36,14 @@ from extproc.redaction import (
 )
 
 T = TypeVar("T")
+#: Does a piece of work where nobody waits for it.
+Aside: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
 #: So many texts may a stream have: choices, tool calls, fields.
 MAX_CHANNELS = 1_000
+
+
+async def _here(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -115,47 +123,48 @@ class Redaction:
         """Rewrite the texts of a request in place. Raises `Blocked` and `RedactionFailed`; then nothing is changed."""
         changed = dict(document)
         with self._failures(Direction.REQUEST):
-            walk_document(changed, api.REQUEST_TEXTS, Texts(self, Direction.REQUEST))
+            walk_document(changed, api.REQUEST_TEXTS, Texts(self, Direction.REQUEST), self.checkpoint)
         _replace(document, changed)
 
     def answer(self, api: Api, body: bytes) -> bytes:
         """A whole answer, rewritten. Raises `Blocked` and `RedactionFailed`."""
         with self._failures():
-            answer = msgspec.json.decode(body)
-            rewritten = walk(answer, api.RESPONSE_TEXTS, Texts(self, Direction.RESPONSE))
-            return body if rewritten == answer and is_whole(body, answer) else msgspec.json.encode(rewritten)
+            return walk_json(body, api.RESPONSE_TEXTS, Texts(self, Direction.RESPONSE), self.checkpoint)
 
     def masked(self, answer: Any, spec: Spec) -> Any:
         """A decoded answer without what the engine finds; nothing is put back yet. See `inspected`."""
         with self._failures():
             return walk(answer, spec, Texts(self, Direction.RESPONSE, restores=False))
 
-    async def inspected(self, answer: Any, spec: Spec) -> Any:
+    async def inspected(self, answer: Any, spec: Spec, aside: Aside = _here) -> Any:
         """What others find in a masked answer is masked too, and then the client's values are put back."""
         with self._failures():
-            answer = await self._inspected(Direction.RESPONSE, answer, lambda told, by: walk(told, spec, by))
+            answer = await self._inspected(Direction.RESPONSE, answer, lambda told, by: walk(told, spec, by), aside)
             return walk(answer, spec, Restored(self._vault)) if self._restores else answer
 
-    async def inspect_request(self, api: Api, document: Document) -> None:
-        """What others find in a redacted request is redacted too, in place. Raises `Blocked` and `RedactionFailed`."""
+    async def inspect_request(self, api: Api, document: Document, aside: Aside = _here) -> None:
+        """What others find in a redacted request is redacted too, in place; large ones are walked through `aside`.
+        Raises `Blocked` and `RedactionFailed`."""
 
         def work(told: Document, by: Rewrite) -> Document:
             changed = dict(told)
-            walk_document(changed, api.REQUEST_TEXTS, by)
+            walk_document(changed, api.REQUEST_TEXTS, by, self.checkpoint)
             return changed
 
         with self._failures(Direction.REQUEST):
-            redacted: Document = await self._inspected(Direction.REQUEST, dict(document), work)
+            redacted: Document = await self._inspected(Direction.REQUEST, dict(document), work, aside)
         _replace(document, redacted)
 
-    async def _inspected(self, direction: Direction, told: T, work: Callable[[T, Rewrite], T]) -> T:
+    async def _inspected(
+        self, direction: Direction, told: T, work: Callable[[T, Rewrite], T], aside: Aside = _here
+    ) -> T:
         """A payload after everybody was asked about its texts; `work` takes a `Rewrite` through them."""
         for policy in self._policies:
             outside = policy.inspection.acting(direction) if policy.inspection else None
             if policy.inspection is None or outside is None:
                 continue
             texts = Collected()
-            work(told, texts)
+            await aside(partial(work, told, texts))
             try:
                 found = await policy.inspection.inspector.inspect(texts.texts)
             except InspectionFailed as failure:
@@ -164,7 +173,7 @@ class Redaction:
                 self.uninspected = failure.reason
                 continue
             replaced = Replaced(outside, dict(zip(texts.texts, found, strict=True)), self._vault)
-            told = work(told, replaced)
+            told = await aside(partial(work, told, replaced))
             self._count(direction, replaced.findings)
         return told
 

@@ -139,16 +139,6 @@ def without_media(value: Any, spec: Spec) -> Any:
     return value
 
 
-def walk_document(document: dict[str, msgspec.Raw], known: Mapping[str, Spec], rewrite: Rewrite) -> None:
-    """Rewrite the texts of a request in place. Raises `UnknownShape`."""
-    for name, raw in list(document.items()):
-        value = msgspec.json.decode(raw)
-        rewritten = walk(value, known.get(name, FREE), rewrite)
-        same = rewritten == value and is_whole(bytes(raw), value)
-        del document[name]
-        document[field(name, known, rewrite)] = raw if same else msgspec.Raw(msgspec.json.encode(rewritten))
-
-
 def field(name: str, known: Mapping[str, Spec], rewrite: Rewrite) -> str:
     """The name of a field, which may hold a text too."""
     return name if name in known or _FIELD.fullmatch(name) else rewrite.name(name)
@@ -204,8 +194,12 @@ def _texts(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
 def _part(part: Any, spec: Parts, rewrite: Rewrite) -> Any:
     if isinstance(part, str):
         return rewrite.text(part)
-    kind = part.get("type") if isinstance(part, dict) else None
+    return walk(part, known_part(part.get("type") if isinstance(part, dict) else None, spec), rewrite)
+
+
+def known_part(kind: object, spec: Parts) -> Spec:
+    """What a part of this type is. Raises `UnknownShape`."""
     known = spec.types.get(kind) if isinstance(kind, str) else None
     if known is None:
         raise UnknownShape("a content part of an unknown type")
-    return walk(part, known, rewrite)
+    return known
