@@ -27,6 +27,9 @@ _PATTERNS = (
     # Keys of this gateway, of OpenAI, Anthropic, Groq, Hugging Face, xAI, Perplexity, Replicate; of GitHub and Slack.
     r"()\b(?:sk|pk|gsk|xai|pplx|r8|hf|tvly|fw)[-_][A-Za-z0-9_-]{12,}",
     r"()\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hv[sbr]\.|s\.)[A-Za-z0-9_-]{20,}",
+    # Package registries, NVIDIA, SendGrid, Google.
+    r"()\bnpm_[A-Za-z0-9]{36,}",
+    r"()\b(?:pypi-AgEI|nvapi-|ya29\.|SG\.[A-Za-z0-9_-]{16,}\.)[A-Za-z0-9_.-]{16,}",
     # Amazon, Google, JSON web tokens.
     r"()\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
     r"()\bAIza[A-Za-z0-9_-]{30,}",
@@ -35,8 +38,10 @@ _PATTERNS = (
     # Headers, and passwords in addresses and in what is told as NAME=VALUE.
     rf"(\b(?i:bearer|basic)(?:\s|%20|\\t)+){_INSIDE}{{8,}}",
     rf"(://[^\s\"'\\/:@]*:){_INSIDE}+@",
-    rf"((?i:\b(?:x-api-key|api[-_]?key|(?:access|secret)[-_]?key|password|passwd|pwd|secret|token))=){_INSIDE}{{4,}}",
+    rf"((?i:(?:\b|_)(?:(?:api|access|secret|account|private)[-_]?key|pwd|token)|password|passwd|secret)=){_INSIDE}{{4,}}",
     rf"((?i:password|passwd|secret|authorization|x-api-key)[\"']?\s?:\s?[\"']?){_INSIDE}{{8,}}",
+    # A limit is told as `api_key:rpm`, so a colon alone makes no key.
+    rf"((?i:api[-_]?key)(?:[\"']\s?:\s?|:\s)[\"']?){_INSIDE}{{8,}}",
 )
 _any = re2.compile("|".join(_PATTERNS).encode())
 _each = [(re.compile(pattern), r"\g<1>" + HIDDEN) for pattern in _PATTERNS]

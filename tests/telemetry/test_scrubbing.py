@@ -32,6 +32,20 @@ SECRETS = {
     "a database's password": ("postgresql+asyncpg://app:hunter2hunter2@db:5432/x?sslmode=require", "hunter2hunter2"),
     "Redis's password": ("redis://:hunter2hunter2@cache:6379/0", "hunter2hunter2"),
     "a password in a DSN": ("host=db password=hunter2hunter2 dbname=x", "hunter2hunter2"),
+    "a password in the environment": ("PGPASSWORD=hunter2hunter2", "hunter2hunter2"),
+    "a setting named for one": ("DATABASE_PASSWORD=hunter2hunter2", "hunter2hunter2"),
+    "Amazon's secret": ("aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI"),
+    "Azure's key of an account": ("AccountKey=abcdefghijklmnopqrstuvwxyz0123456789==", "abcdefghijklmnop"),
+    "a key in a repr": ("{'api_key': 'abcdefghijklmn'}", "abcdefghijklmn"),
+    "a key in a header": ("api-key: abcdefghijklmn", "abcdefghijklmn"),
+    "a token of GitLab": ("glpat-0123456789abcdefghij", "0123456789abcdefghij"),
+    "a token of Slack": ("xoxb-0123456789-abcdefghij", "abcdefghij"),
+    "a token of Google": ("ya29.a0AfH6SMB0123456789abcdefghij", "AfH6SMB0123456789"),
+    "a token of npm": ("npm_0123456789abcdefghijABCDEFGHIJ012345", "0123456789abcdefghij"),
+    "a token of PyPI": ("pypi-AgEIcHlwaS5vcmcCJDAxMjM0NTY3ODkw", "cHlwaS5vcmcCJDAx"),
+    "Stripe's key": ("sk_live_0123456789abcdef", "0123456789abcdef"),
+    "NVIDIA's key": ("nvapi-0123456789abcdefghij", "0123456789abcdefghij"),
+    "SendGrid's key": ("SG.0123456789abcdefghijkl.0123456789abcdefghijklmnop", "0123456789abcdefghij"),
     "a private key": ("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nBgkqhkiG\n-----END PRIVATE KEY-----", "MIIEvQIBADAN"),
 }
 
@@ -147,6 +161,7 @@ def test_what_is_no_secret_stays(logged):
     told = {
         "key": "sk-...abcd", "over": ["api_key:soft_budget"], "address": "http://127.0.0.1:4000/v1", "input_tokens": 8,
         "mail": "ann@company.com", "event_id": "0191f0e2-7c1e-7000-8000-000000000000", "scope": "api_key",
+        "limit": "api_key:rpm_limit", "parameter": "max_tokens=4096", "file": "SG.example",
     }  # fmt: skip
 
     structlog.get_logger().info("told", **told)
