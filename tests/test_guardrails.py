@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from extproc import guardrails
-from extproc.bodies.redacted import RedactedPlainBody
+from extproc.bodies.redacted import RedactedPlainBody, RedactedStreamBody
 from extproc.bodies.redaction import Redaction
 from extproc.errors import ConfigError, MalformedBody, RedactionFailed
 from extproc.guardrails import Configured, Guardrails, Selectors
@@ -180,6 +180,17 @@ async def test_an_answer_is_searched_small_or_large_and_ends_at_its_deadline():
             continue
         passed = await guardrails.take(redaction, body, answer, deadline_ms, last=True) or b""
         assert json.loads(passed)["choices"][0]["message"]["content"] == text.replace(EMAIL, "<EMAIL_ADDRESS_1>")
+
+
+@pytest.mark.parametrize("events", [["a@b.org " * 100_000], ["a@b.org "] * 100_000], ids=["one delta", "many"])
+async def test_a_stream_s_chunk_ends_at_its_deadline(events):
+    redaction = only(Policy(response={"EMAIL_ADDRESS": Action.MASK}))
+    body = RedactedStreamBody(openai_chat, redaction, hide_usage=False)
+    deltas = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in events]
+    chunk = b"".join(b"data: " + json.dumps(delta).encode() + b"\n\n" for delta in deltas)
+
+    with pytest.raises(RedactionFailed, match="timeout"):
+        await guardrails.take(redaction, body, chunk, 1, last=False)
 
 
 async def test_many_short_texts_are_searched_beside_others_and_end_at_their_deadline():

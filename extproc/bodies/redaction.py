@@ -34,6 +34,7 @@ from extproc.redaction import (
     StreamRedactor,
     TooManyValues,
 )
+from extproc.redaction.redactor import SLICE_CHARS
 
 T = TypeVar("T")
 #: Does a piece of work where nobody waits for it.
@@ -313,7 +314,10 @@ class StreamTexts(Texts):
             vault = self._redaction._vault
             streams = [each.json_stream(vault) if json else each.stream(vault) for each in self._redactors]
             found = self._open[channel] = _Channel(streams, Restorer(vault, escaped=json) if self._restores else None)
-        return found.feed(delta)
+        self._redaction.checkpoint()
+        if len(delta) <= SLICE_CHARS:
+            return found.feed(delta)
+        return "".join([self.feed(channel, delta[at : at + SLICE_CHARS]) for at in range(0, len(delta), SLICE_CHARS)])
 
     def flush(self, *first: object) -> list[tuple[Channel, str]]:
         ended = [channel for channel in self._open if channel[: len(first)] == first]
