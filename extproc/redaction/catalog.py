@@ -15,11 +15,12 @@ from extproc.redaction.secrets_recognizers import SECRETS_RECOGNIZERS
 PLACEHOLDER = Recognizer(LITERAL, r"(?i)(?:<|\\u003c)[a-z](?:[a-z0-9]|\\{0,2}_){1,80}(?:>|\\u003e)", 253, score=1.0)
 _BUILT_IN = RECOGNIZERS + SECRETS_RECOGNIZERS
 _NATIONAL_NAMES = tuple(row.recognizer.entity for row in NATIONAL_IDS)
-#: What no check digit tells from other numbers: a match that is just as well something else is something else.
-_WITHOUT_CHECK = ("US_SSN", "US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "PHONE_NUMBER")
+#: What no check digit and no prefix tells from other texts: a match that is just as well something else is something
+#: else, and of several of these what the nearest word says.
+WITHOUT_CHECK = ("US_SSN", "US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "PHONE_NUMBER", "SECRET")
 _ALL = dict.fromkeys([*(row.entity for row in _BUILT_IN), *_NATIONAL_NAMES])
 #: Every entity that can be asked for by its name, some only with an extra installed; of equal matches the first counts.
-ENTITIES = (*(entity for entity in _ALL if entity not in _WITHOUT_CHECK), *_WITHOUT_CHECK)
+ENTITIES = (*(entity for entity in _ALL if entity not in WITHOUT_CHECK), *WITHOUT_CHECK)
 
 
 class UnknownEntity(ValueError):

@@ -83,4 +83,5 @@ class Policy:
             return []
         threshold = self.thresholds.get(entity, self.threshold)
         words = self.context.get(entity, ())
-        return [Rule(replace(one, context=one.context + tuple(words)), action, threshold) for one in found]
+        by_word = entity in catalog.WITHOUT_CHECK
+        return [Rule(replace(one, context=one.context + tuple(words)), action, threshold, by_word) for one in found]

@@ -32,7 +32,7 @@ class Recognizer:
     the match goes on through such characters, to the end of the first match of `until` where there is one, else to the
     last of them, and never beyond `longest` characters in all. A `whole` block is taken or refused as one: it never
     begins behind one of its own characters. A match of any other kind that is refused is tried shorter, and from its
-    next character on.
+    next character on. Right behind `not_behind` no match begins.
     """
 
     entity: str
@@ -44,6 +44,7 @@ class Recognizer:
     until: str = ""
     block_characters: str = ""
     whole: bool = False
+    not_behind: str = ""
 
 
 def scored_in_context(score: float) -> float:

@@ -49,12 +49,12 @@ def _phone_digits(text: str) -> bool:
 
 
 def _ipv6(text: str) -> bool:
-    """RFC 4291, as the standard library reads it; `::` alone is nobody's address.
+    """RFC 4291, as the standard library reads it, with a digit: `add::face` is the name of something in a program."""
+    return any(map(str.isdigit, text)) and _ipv6_of_letters(text)
 
-    Without a digit it is one only where it is local (RFC 4193): `add::face` is the name of something in a program.
-    """
-    if not any(map(str.isdigit, text)) and not text.lower().startswith(("fc", "fd")):
-        return False
+
+def _ipv6_of_letters(text: str) -> bool:
+    """The same of any digits; `::` alone is nobody's address."""
     try:
         return ipaddress.IPv6Address(text).packed != bytes(16)
     except ValueError:
@@ -151,6 +151,15 @@ RECOGNIZERS = (
         score=0.6,
     ),
     Recognizer("IP_ADDRESS", r"(?i)\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}::", 36, _ipv6, score=0.6),
+    Recognizer(
+        "IP_ADDRESS",
+        # Without a digit it is one only where it is local (RFC 4193), and no name within another: `std::face::add`.
+        r"(?i)\bf[cd][a-f]{0,2}(?::[a-f]{0,4}){0,6}(?::[a-f]{1,4}\b|::)",
+        39,
+        _ipv6_of_letters,
+        score=0.6,
+        not_behind="::",
+    ),
     Recognizer(
         "MAC_ADDRESS",
         r"(?i)\b(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})\b",

@@ -42,11 +42,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A recognizer, what to do about what it finds, and how sure it must be (see `Recognizer`)."""
+    """A recognizer, what to do about what it finds, and how sure it must be (see `Recognizer`).
+
+    `by_word`: its matches have no check digit, so that of several such rules for the same text only the words before it
+    can tell which it is.
+    """
 
     recognizer: Recognizer
     action: Action
     threshold: float
+    by_word: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Scanner:
         matching = self._set.Match(seen[start - 1 :] if start else seen)
         candidates = self._candidates(matching, seen, start, final) if matching else []
         while candidates:
-            match = _first(candidates)
+            match = _first(candidates, seen)
             if match.start >= open_from:
                 break
             if match.end > open_from:
@@ -140,11 +145,18 @@ class _Compiled:
             begin, end = match.span()
             if self._block:
                 end = self._end_of_block(self._block, seen, begin, end, final)
-            fits = not whole or begin == 0 or seen[begin - 1 : begin] not in self._inside
+            fits = self._may_begin(seen, begin)
             if fits and self._is_sure(seen, begin) and (accepted := self._accepted(seen, begin, end)):
                 return _Candidate(begin, accepted, self)
             start = max(end if whole else begin + 1, self._first_in_context(seen, begin))
         return None
+
+    def _may_begin(self, seen: bytes, begin: int) -> bool:
+        """Whether what stands right before a match allows it."""
+        recognizer = self.rule.recognizer
+        if recognizer.whole and begin > 0 and seen[begin - 1 : begin] in self._inside:
+            return False
+        return not recognizer.not_behind or not seen.endswith(recognizer.not_behind.encode("latin-1"), 0, begin)
 
     def _first_in_context(self, seen: bytes, begin: int) -> int:
         """Where a weak pattern is worth searching again, so that many numbers with no word near them cost little."""
@@ -152,6 +164,17 @@ class _Compiled:
             return 0
         word = self._anywhere.search(seen, max(0, begin - CONTEXT_CHARS))
         return int(word.start()) + 1 if word else len(seen)
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether a match counts only behind a word of its context."""
+        return self._context is not None
+
+    def word_before(self, seen: bytes, begin: int) -> int:
+        """Where the last word of the context before a match ends."""
+        at = max(0, begin - CONTEXT_CHARS)
+        words = self._context.finditer(seen[at:begin]) if self._context else ()
+        return max((at + int(word.end()) for word in words), default=-1)
 
     def _is_sure(self, seen: bytes, begin: int) -> bool:
         """Whether the pattern, with the context before the match, is worth the rule's threshold."""
@@ -191,12 +214,24 @@ class _Compiled:
         return len(seen) + 1
 
 
-def _first(candidates: Sequence[_Candidate]) -> Match:
+def _first(candidates: Sequence[_Candidate], seen: bytes) -> Match:
     """The match to take, as long as whatever overlaps it. A rule that blocks gives its name to what it overlaps."""
     first = min(candidates, key=lambda one: (one.start, -one.end))
+    equal = [one for one in candidates if one.start == first.start and one.end == first.end]
+    if len(equal) > 1:
+        first = _likeliest(equal, seen)
     overlapping = [one for one in candidates if one.start < first.end]
     named = next((one for one in overlapping if one.by.rule.action is Action.BLOCK), first)
     return Match(first.start, max(one.end for one in overlapping), named.by.rule)
+
+
+def _likeliest(equal: Sequence[_Candidate], seen: bytes) -> _Candidate:
+    """Of matches of the same text the first, but where only its context makes it count, and no check, the one whose
+    word stands nearest."""
+    first = equal[0]
+    if not (first.by.is_weak and first.by.rule.by_word):
+        return first
+    return max((one for one in equal if one.by.rule.by_word), key=lambda one: one.by.word_before(seen, one.start))
 
 
 def _set_of(patterns: Sequence[str]) -> re2.Set:

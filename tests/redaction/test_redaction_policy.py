@@ -54,3 +54,28 @@ def test_of_equal_matches_the_more_certain_kind_counts():
     text = redactor(policy).redact("sk-proj-abcdefghijklmnopqrstuvwxyz", Placeholders()).text
 
     assert text == "<OPENAI_API_KEY_1>"
+
+
+@pytest.mark.parametrize(
+    ("text", "entity"),
+    [
+        ("my ssn is secret. passport# 487263417", "US_PASSPORT"),
+        ("passport, no: the ssn: 487263417", "US_SSN"),
+        ("ssn: 524-29-2339, passport: no, license 487263417", "US_DRIVER_LICENSE"),
+        ("license, and my bank account 487263417", "US_BANK_NUMBER"),
+        # A check digit says more than a word.
+        ("routing number of my account 021000021", "ABA_ROUTING_NUMBER"),
+        # A number that counts without a context is not asked for one.
+        ("passport 536-90-4399", "US_SSN"),
+    ],
+)
+def test_what_only_its_context_tells_is_what_the_nearest_word_says(text, entity):
+    entities = ("US_SSN", "US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "ABA_ROUTING_NUMBER")
+
+    assert found(redactor(dict.fromkeys(entities, Action.MASK)), text)[-1][0] == entity
+
+
+def test_a_run_beside_a_password_is_no_secret_where_it_is_something_else():
+    policy = redactor({"SECRET": Action.MASK, "MX_CURP": Action.MASK})
+
+    assert [name for name, _ in found(policy, "password, CURP BOXW310820HNERXN09")] == ["MX_CURP"]
