@@ -20,7 +20,7 @@ from extproc.bodies import request
 from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redaction import Redaction
 from extproc.contents import Contents
-from extproc.errors import MalformedBody, SecretUnavailable, StoreUnavailable
+from extproc.errors import MalformedBody, RedactionFailed, SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
 from extproc.guardrails import Guardrails
 from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
@@ -150,7 +150,7 @@ async def admit(surroundings: Surroundings, asked: Request) -> Admission | Refus
         route=route,
         price=surroundings.price,
     )
-    sealing = _open(surroundings, asked)
+    sealing = await _open(surroundings, asked)
     if isinstance(sealing, Refusal):
         return sealing
     redaction = await _redact(surroundings, asked)
@@ -216,7 +216,7 @@ def _is_unpriced(surroundings: Surroundings, route: Route, now: UnixMs) -> bool:
     return surroundings.price(route.deployment, route.provider_model, "", Usage(), now) is None
 
 
-def _open(surroundings: Surroundings, asked: Request) -> Sealing | Refusal | None:
+async def _open(surroundings: Surroundings, asked: Request) -> Sealing | Refusal | None:
     """Open the request's encrypted texts; what there is to encrypt the answer with, where there were any."""
     body = asked.body
     if surroundings.payload_keys is None:
@@ -224,7 +224,9 @@ def _open(surroundings: Surroundings, asked: Request) -> Sealing | Refusal | Non
     try:
         sealing = surroundings.payload_keys.choose(asked.key, body.facts.model, asked.client.path)
         if sealing is not None:
-            sealing.open(body.api, body.document)
+            await guardrails.unseal(sealing, body.api, body.document, surroundings.redaction_deadline_ms)
+    except RedactionFailed as failure:
+        return refusals.not_redacted(failure.reason)
     except SecretUnavailable:
         return refusals.PAYLOAD_KEY_MISSING
     except MalformedBody as error:

@@ -19,6 +19,7 @@ import msgspec
 
 from extproc.bodies import response
 from extproc.bodies.inspection import Inspection, Inspector
+from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redacted import InspectedPlainBody
 from extproc.bodies.redaction import Compiled, Redaction, go_on
 from extproc.bodies.response import ResponseBody
@@ -208,7 +209,7 @@ def _policy(configured: Configured, known: Mapping[str, Valid], inspector: Inspe
 async def redact(redaction: Redaction, api: Api, document: Document, deadline_ms: int) -> Refusal | None:
     """Rewrite a request in place, or say why it may not go on."""
     try:
-        cost = sum(_cost(bytes(raw)) for raw in document.values())
+        cost = _cost_of(document)
         await _search(redaction, cost, deadline_ms, lambda: redaction.request(api, document))
         await redaction.inspect_request(api, document, partial(_search, redaction, cost, deadline_ms))
     except Blocked as blocked:
@@ -220,6 +221,11 @@ async def redact(redaction: Redaction, api: Api, document: Document, deadline_ms
             return None
         return refusals.not_redacted(failure.reason)
     return None
+
+
+async def unseal(sealing: Sealing, api: Api, document: Document, deadline_ms: int) -> None:
+    """Open what a client has encrypted, in place. Raises `MalformedBody`, `RedactionFailed`."""
+    await _search(sealing, _cost_of(document), deadline_ms, lambda: sealing.open(api, document))
 
 
 async def apply(redaction: Redaction, text: str, deadline_ms: int, only: Collection[str] = ()) -> str:
@@ -241,6 +247,10 @@ async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_
     if last and isinstance(body, InspectedPlainBody):
         return await body.inspected(passed or b"", partial(_search, redaction, _cost(chunk), deadline_ms))
     return passed
+
+
+def _cost_of(document: Document) -> int:
+    return sum(_cost(bytes(raw)) for raw in document.values())
 
 
 def _cost(payload: bytes) -> int:

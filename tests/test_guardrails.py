@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.fernet import Fernet
 
 from extproc import guardrails
+from extproc.bodies.payload_encryption import Sealing
 from extproc.bodies.redacted import RedactedPlainBody, RedactedStreamBody
 from extproc.bodies.redaction import Redaction
 from extproc.errors import ConfigError, MalformedBody, RedactionFailed
@@ -234,3 +236,15 @@ async def test_the_deadline_of_a_request_is_none_of_its_answer():
         await guardrails.take(redaction, RedactedPlainBody(openai_chat, redaction, 1000), answer, 1, last=True)
         == answer
     )
+
+
+async def test_many_tokens_are_opened_beside_others_and_end_at_their_deadline():
+    cipher = Fernet(Fernet.generate_key())
+    token = cipher.encrypt(EMAIL.encode()).decode()
+    small, large = document([{"type": "text", "text": token}]), document([{"type": "text", "text": token}] * 20_000)
+
+    await guardrails.unseal(Sealing(cipher), openai_chat, small, 10_000)
+    with pytest.raises(RedactionFailed, match="timeout"):
+        await guardrails.unseal(Sealing(cipher), openai_chat, large, 1)
+
+    assert json.loads(bytes(small["messages"]))[0]["content"][0]["text"] == EMAIL

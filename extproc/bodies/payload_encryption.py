@@ -43,7 +43,7 @@ class Sealing(Redaction):
         if not any(_BEGINNING in bytes(raw) for raw in document.values()):
             return
         try:
-            walk_document(document, api.REQUEST_TEXTS, _Opened(self))
+            walk_document(document, api.REQUEST_TEXTS, _Opened(self), self.checkpoint)
         except (UnknownShape, msgspec.DecodeError, RecursionError):
             raise MalformedBody("An encrypted text stands where none is expected.") from None
 
@@ -78,6 +78,7 @@ class Sealing(Redaction):
 
     def unseal(self, match: re.Match[str]) -> str:
         """What a token hides. Raises `MalformedBody`."""
+        self.checkpoint()
         self.opened += 1
         try:
             return self.cipher.decrypt(match[0].encode()).decode()

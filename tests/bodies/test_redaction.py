@@ -61,6 +61,20 @@ def test_what_is_masked_in_the_request_comes_back_in_the_answer_and_is_counted()
     assert made.names == ("pii",)
 
 
+def test_in_every_turn_of_a_conversation_a_value_has_the_same_placeholder():
+    first, second = (Redaction([compiled()], b"") for _ in range(2))
+    turn = [user(f"I am {EMAIL}, my boss is bob@company.com")]
+    answer = answered(first, asked(first, *turn)[0]["content"])
+
+    [*before, after] = asked(
+        second, *turn, {"role": "assistant", "content": answer}, user(f"bob@company.com or {EMAIL}?")
+    )
+
+    assert [each["content"] for each in before] == ["I am <EMAIL_ADDRESS_1>, my boss is <EMAIL_ADDRESS_2>"] * 2
+    assert after["content"] == "<EMAIL_ADDRESS_2> or <EMAIL_ADDRESS_1>?"
+    assert answered(second, after["content"]) == f"bob@company.com or {EMAIL}?"
+
+
 def test_answers_are_left_alone_where_there_is_nothing_to_put_back_or_to_look_for():
     nothing_masked = Redaction([compiled()], b"")
     asked(nothing_masked, user("hello"))
