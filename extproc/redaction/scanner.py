@@ -82,7 +82,9 @@ class Scanner:
         What lies before `start` has been decided; it is looked at for context and for the edge of a word. With `final`
         no more text will come, and everything is decided.
         """
-        open_from = len(seen) if final else self._open_from(seen, start)
+        open_from = end = len(seen)
+        if not final and (begun := self._beginning(seen, max(start, end - self._longest))) >= 0:
+            open_from = begun
         found: list[Match] = []
         matching = self._set.Match(seen[start - 1 :] if start else seen)
         candidates = self._candidates(matching, seen, start, final) if matching else []
@@ -95,11 +97,6 @@ class Scanner:
             found.append(match)
             candidates = self._again(candidates, seen, match.end, final)
         return found, open_from
-
-    def _open_from(self, seen: bytes, start: int) -> int:
-        end = len(seen)
-        begun = self._beginning(seen, max(start, end - self._longest))
-        return end if begun < 0 else begun
 
     def _candidates(self, matching: Sequence[int], seen: bytes, start: int, final: bool) -> list[_Candidate]:
         """The first credible match of each rule of which it is known that its pattern matches."""
