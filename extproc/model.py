@@ -55,6 +55,7 @@ class Upstream(msgspec.Struct, frozen=True):
     `name` is the Envoy cluster's name and the value of the `x-extproc-upstream` header that selects the route.
     `base_path` is what precedes the API's own path, without a trailing slash (`/v1` for `https://api.openai.com/v1`).
     `unix_socket` replaces host and port where the upstream is local.
+    `stored` marks one that only a stored model leads to: Envoy has no cluster of its own for it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Upstream(msgspec.Struct, frozen=True):
     port: int
     base_path: str
     unix_socket: str | None = None
+    stored: bool = False
 
 
 class PriceOverride(msgspec.Struct, frozen=True):

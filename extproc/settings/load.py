@@ -24,6 +24,7 @@ from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
 from extproc.settings import (
     callbacks,
+    destinations,
     document,
     guardrails,
     key_bounds,
@@ -122,7 +123,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     unsupported = [_not_supported(found, place, kind) for place, kind in listed]
     deployments = tuple(_deployments(rows, file, mistakes, unsupported))
     told: dict[str, Any] = {**_switches(file), **_sizes(file), **limits.of(file), **user_headers.of(file)}
-    told |= retention.of(file) | privacy.of(file) | key_bounds.of(file)
+    told |= retention.of(file) | privacy.of(file) | key_bounds.of(file) | destinations.of(file)
     unsupported += user_headers.unsupported(file, found)
     unsupported += callbacks.unsupported(file, found)
     unsupported += privacy.unsupported(file, found)
@@ -141,7 +142,7 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
     with mistakes:
         told["managers"] = managers.of(file, rows)
     told["secret_places"] = rows.places
-    for said in (limits, key_bounds, user_headers, retention, privacy):
+    for said in (limits, key_bounds, user_headers, retention, privacy, destinations):
         for line in said.mistakes(file, found):
             with mistakes:
                 raise ConfigError(line)

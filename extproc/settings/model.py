@@ -8,6 +8,7 @@ from extproc.guardrails import Configured
 from extproc.model import Allowance, Deployment, SecretRef, Upstream
 from extproc.payload_keys import PayloadKey
 from extproc.policy.consent import Demand
+from extproc.policy.destinations import Destinations
 from extproc.policy.key_bounds import Bounds, Defaults
 from extproc.policy.minimal import Kept
 from extproc.policy.origins import Origins
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere; `secret_places` says where in the file each reference stands.
     `store_prompts` is whether what was said is stored, `heed_no_log` whether a request may ask not to be, and
     `keep_prompts_ms` how long it is kept, `None` as long as the row of the ledger.
+    `stored_model_hosts` are those that stored models may lead to besides the configured ones.
     `kept` is what of a request is written down, `consent` what the person behind it must have agreed to.
     `unsupported` lists settings without an effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
@@ -41,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     encryption_key: SecretRef | None = None
     previous_encryption_keys: tuple[SecretRef, ...] = ()
     store_model_in_db: bool = True
+    stored_model_hosts: Destinations = Destinations()
     database_url: SecretRef | None = None
     database_pool_size: int | None = None
     database_listen_url: SecretRef | None = None
@@ -111,6 +114,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def upstreams(self) -> tuple[Upstream, ...]:
         """Every distinct upstream of the deployments, in order of appearance."""
         return tuple(dict.fromkeys(deployment.upstream for deployment in self.deployments))
+
+    @property
+    def stored_schemes(self) -> tuple[str, ...]:
+        """The schemes of hosts that only stored models lead to, `https` first; none where there can be no such host."""
+        return self.stored_model_hosts.schemes if self.store_model_in_db else ()
 
     @property
     def origins(self) -> Origins:

@@ -265,6 +265,7 @@ class ExtprocSettings(Checked):
     stored_prompts_retention_period: Text | None = None
     required_consent: list[Purpose] = []
     consent_max_age_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    stored_model_hosts: list[Text] | None = None
 
     message_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] | None = None
     store_deadline_ms: Annotated[int, Field(ge=10, le=60_000)] | None = None
