@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from betterproto2 import Casing
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap
 from envoy_data_plane.envoy.config.core import v3 as core
@@ -32,6 +33,9 @@ def render(settings: Settings, layout: Layout) -> dict[str, Any]:
 
     Holds no secret and reads no file. Two renderings of equal arguments are equal.
     """
+    if not layout.ca_bundle:
+        # Without authorities nobody unknown can be told from somebody else.
+        settings = msgspec.structs.replace(settings, stored_model_hosts=settings.stored_model_hosts.without_tls())
     return _bootstrap(settings, layout).to_dict(casing=Casing.SNAKE)
 
 

@@ -21,15 +21,13 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 
 from extproc.envoyconfig import routes
 from extproc.envoyconfig.access_log import access_log
-from extproc.envoyconfig.processor_filter import processor_filter
+from extproc.envoyconfig.processor_filter import INTERNAL_PREFIX, processor_filter
 from extproc.envoyconfig.replies import local_replies
 from extproc.envoyconfig.typed import add_if_absent, file, milliseconds, overwrite, seconds, socket, typed
 from extproc.policy import hygiene
 from extproc.settings.model import Layout, Settings
 
 SERVER_NAME = "llm-extproc"
-#: Every request header that starts so is ours alone.
-INTERNAL_PREFIX = "x-extproc-"
 #: An empty list would mean "all private addresses"; this one is nobody's source address.
 NOBODY = core.CidrRange(address_prefix="255.255.255.255", prefix_len=32)
 CONNECTION_BUFFER_BYTES = 256 * 1024

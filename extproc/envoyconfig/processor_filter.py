@@ -25,6 +25,8 @@ from extproc.settings.model import Settings
 
 FILTER = "envoy.filters.http.ext_proc"
 CLUSTER = "extproc"
+#: Every request header that starts so is ours alone: a client's is removed before anything reads it.
+INTERNAL_PREFIX = "x-extproc-"
 #: Set by the processor, never by a client; its value is an upstream's name and selects the route.
 UPSTREAM_HEADER = "x-extproc-upstream"
 

@@ -4,6 +4,7 @@
 
     any path, declared too large    →  413
     API path + x-extproc-upstream   →  that provider        the processor has agreed and chosen
+    the same + x-extproc-address    →  a stored model's     the processor has looked up where it is
     API path, POST                  →  nowhere: 503         asks the processor; the answer if it chose nothing
     API path, POST, with a query    →  400
     API path                        →  405
@@ -30,7 +31,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from extproc.envoyconfig import processor_filter, replies
 from extproc.envoyconfig.typed import exactly, milliseconds, overwrite, pattern, seconds, typed
 from extproc.model import Upstream
-from extproc.policy import refusals
+from extproc.policy import destinations, refusals
 from extproc.policy.refusals import Refusal
 from extproc.providers.api import Api
 from extproc.providers.registry import APIS, speaks
@@ -86,6 +87,7 @@ def route_table(settings: Settings) -> route.RouteConfiguration:
             for api in APIS
             if any(each.upstream == upstream and speaks(each.provider, api.NAME) for each in settings.deployments)
         ),
+        *(_stored_route(scheme, api, settings) for scheme in settings.stored_schemes for api in APIS),
         _undecided_route(),
         _with_query_route(),
         _wrong_method_route(),
@@ -96,13 +98,6 @@ def route_table(settings: Settings) -> route.RouteConfiguration:
         name="everything", domains=["*"], routes=routes, request_body_buffer_limit=settings.max_request_bytes
     )
     return route.RouteConfiguration(name="routes", virtual_hosts=[everything])
-
-
-def authority(upstream: Upstream) -> str:
-    """The `host` header that the upstream is sent; its port shows unless it is the scheme's own (RFC 9110 §7.2)."""
-    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-    usual = {"http": 80, "https": 443}[upstream.scheme]
-    return host if upstream.unix_socket or upstream.port == usual else f"{host}:{upstream.port}"
 
 
 def paths_expression(*apis: Api) -> str:
@@ -128,14 +123,34 @@ def _too_large_route(limit: int) -> route.Route:
 
 
 def _provider_route(upstream: Upstream, api: Api, settings: Settings) -> route.Route:
-    chosen = route.HeaderMatcher(name=processor_filter.UPSTREAM_HEADER, string_match=exactly(upstream.name))
+    found = _chosen_route(upstream.name, api, upstream.base_path, settings)
+    assert found.route is not None
+    found.route.host_rewrite_literal = destinations.authority(upstream)
+    return found
+
+
+def _stored_route(scheme: str, api: Api, settings: Settings) -> route.Route:
+    """To where the processor says; without an address there is no such route. Envoy takes the address, the host and
+    the path out of these headers when it chooses a connection, so that they are removed after it (`clusters.py`)."""
+    base_path = f"%REQ({destinations.BASE_PATH_HEADER})%"
+    found = _chosen_route(destinations.NAMES[scheme], api, base_path, settings)
+    assert found.match is not None
+    assert found.route is not None
+    for name in (destinations.ADDRESS_HEADER, destinations.AUTHORITY_HEADER):
+        found.match.headers.append(route.HeaderMatcher(name=name, present_match=True))
+    found.route.host_rewrite_header = destinations.AUTHORITY_HEADER
+    return found
+
+
+def _chosen_route(name: str, api: Api, base_path: str, settings: Settings) -> route.Route:
+    """What all providers have in common; `name` is the cluster's and what the processor chooses."""
+    chosen = route.HeaderMatcher(name=processor_filter.UPSTREAM_HEADER, string_match=exactly(name))
     return route.Route(
-        name=f"{api.NAME} at {upstream.name}",
+        name=f"{api.NAME} at {name}",
         match=_match(paths_expression(api), _POST, chosen),
         route=route.RouteAction(
-            cluster=upstream.name,
-            path_rewrite=upstream.base_path + api.UPSTREAM_PATH,
-            host_rewrite_literal=authority(upstream),
+            cluster=name,
+            path_rewrite=base_path + api.UPSTREAM_PATH,
             # A stream may take as long as it likes, if only it goes on.
             timeout=seconds(0),
             idle_timeout=milliseconds(settings.stream_idle_timeout_ms),

@@ -149,14 +149,14 @@ def _check_address(address: str) -> None:
 
 
 def _trust_store(settings: Settings) -> str:
-    if not any(upstream.scheme == "https" for upstream in settings.upstreams):
-        return ""
-    found = find_ca_bundle()
-    if found is None:
+    needed = any(upstream.scheme == "https" for upstream in settings.upstreams)
+    # Stored models do without, as long as there is none: then they can lead to no host behind TLS.
+    found = find_ca_bundle() if needed or "https" in settings.stored_schemes else ""
+    if found is None and needed:
         raise ConfigError(
             "no certificate authorities found on this machine; install ca-certificates or set SSL_CERT_FILE"
         )
-    return found
+    return found or ""
 
 
 def _fits(folder: Path) -> bool:

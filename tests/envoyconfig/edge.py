@@ -26,6 +26,7 @@ from extproc import codec
 from extproc.envoyconfig import render
 from extproc.events import PROCEED, Event, Proceed, Reply, RequestBody
 from extproc.model import Upstream
+from extproc.policy.destinations import Destinations, Pattern
 
 CHAT = "/v1/chat/completions"
 BODY = b'{"model":"m"}'
@@ -150,6 +151,7 @@ class Edge(msgspec.Struct):
     processor: TinyProcessor
     provider: RecordingServer
     tls_provider: RecordingServer
+    tls_port: int
     management: RecordingServer
     http: str
     https: str
@@ -188,6 +190,7 @@ async def running_edge() -> AsyncIterator[Edge]:
             Upstream("wrong_name", "https", "127.0.0.2", provider_port, "/v1"),
             Upstream("gone", "http", "127.0.0.1", free_port(), "/v1"),
             max_request_bytes=MAX_REQUEST_BYTES,
+            stored_model_hosts=Destinations((Pattern("https"), Pattern("http"))),
         )
         await stack.enter_async_context(processor.serving(layout.processor_sockets[0]))
         await stack.enter_async_context(management.serving(uds=layout.management_socket))
@@ -208,6 +211,7 @@ async def running_edge() -> AsyncIterator[Edge]:
             processor=processor,
             provider=provider,
             tls_provider=tls_provider,
+            tls_port=provider_port,
             management=management,
             http=f"http://127.0.0.1:{http_port}",
             https=f"https://localhost:{https_port}",

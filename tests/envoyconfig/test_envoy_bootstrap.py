@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from envoyconfig.renderings import EXAMPLES
+from envoyconfig.renderings import EXAMPLES, LOCAL, layout_in, settings_for
 
 from extproc.envoyconfig import bootstrap, render, typed
+from extproc.policy.destinations import Destinations, Pattern
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,14 @@ def test_the_number_of_connections_is_bounded(rendered):
     monitor = rendered["overload_manager"]["resource_monitors"][0]["typed_config"]
 
     assert int(monitor["max_active_downstream_connections"]) == bootstrap.MAX_CONNECTIONS
+
+
+def test_without_authorities_no_host_behind_tls_can_be_added_at_run_time():
+    settings = settings_for(LOCAL, stored_model_hosts=Destinations((Pattern("https"), Pattern("http", "a"))))
+    text = json.dumps(render(settings, layout_in("/d", https_port=None, ca_bundle="")))
+
+    assert "stored_http" in text
+    assert "stored_https" not in text
 
 
 def test_owners_only_means_no_group_and_no_others():

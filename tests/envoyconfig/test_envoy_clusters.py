@@ -9,6 +9,7 @@ from envoyconfig.renderings import LOCAL, OPENAI, layout_in, settings_for
 from extproc.envoyconfig import clusters
 from extproc.errors import ConfigError
 from extproc.model import Upstream
+from extproc.policy.destinations import Destinations, Pattern
 
 UNIX = Upstream("simulated", "http", "localhost", 80, "/v1", "/run/simulated.sock")
 BY_ADDRESS = Upstream("six", "https", "2001:DB8::1", 8443, "")
@@ -89,7 +90,39 @@ def test_a_socket_stands_for_host_and_port(found):
     assert addresses(found["simulated"]) == [{"pipe": {"path": "/run/simulated.sock"}}]
 
 
-@pytest.mark.parametrize("name", ["extproc", "management", "nowhere", "twice"])
+def test_a_host_that_is_not_configured_is_connected_to_as_a_configured_one_is(found):
+    stored, configured = found["stored_https"], found[OPENAI.name]
+
+    for name in ("connect_timeout", "per_connection_buffer_limit_bytes", "circuit_breakers"):
+        assert stored[name] == configured[name]
+    assert stored["upstream_connection_options"] == configured["upstream_connection_options"]
+    for name in ("auto_config", "common_http_protocol_options"):
+        assert protocol(stored)[name] == protocol(configured)[name]
+
+
+def test_its_address_is_the_processors_and_its_certificate_the_hosts_own(found):
+    stored = found["stored_https"]
+    context = stored["transport_socket"]["typed_config"]
+
+    assert (stored["type"], stored["lb_policy"]) == ("ORIGINAL_DST", "CLUSTER_PROVIDED")
+    assert stored["original_dst_lb_config"] == {"use_http_header": True, "http_header_name": "x-extproc-address"}
+    assert protocol(stored)["upstream_http_protocol_options"] == {"auto_sni": True, "auto_san_validation": True}
+    assert context["common_tls_context"]["validation_context"] == {
+        "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"}
+    }
+    assert context["max_session_keys"] == 0
+
+
+def test_plain_http_to_such_a_host_only_where_it_is_allowed(found):
+    allowed = settings_for(stored_model_hosts=Destinations((Pattern("http"),)))
+    (stored,) = (c for c in clusters.clusters(allowed, layout_in("/d")) if c.name.startswith("stored"))
+
+    assert "stored_http" not in found
+    assert stored.name == "stored_http"
+    assert stored.transport_socket is None
+
+
+@pytest.mark.parametrize("name", ["extproc", "management", "nowhere", "stored_https", "twice"])
 def test_no_two_clusters_have_one_name(name):
     settings = settings_for(Upstream(name, "http", "a", 80, ""), Upstream("twice", "http", "b", 80, ""))
 

@@ -10,6 +10,7 @@ from envoyconfig.renderings import LOCAL, OPENAI, settings_for
 
 from extproc.envoyconfig import processor_filter, routes
 from extproc.model import Deployment, Upstream
+from extproc.policy.destinations import NAMES, Destinations, Pattern
 from extproc.providers.registry import APIS, HOSTS
 from extproc.settings import Settings
 
@@ -105,16 +106,39 @@ def test_no_api_path_is_a_management_path():
     assert not [path for path in paths if re.fullmatch(routes.management_expression(), path)]
 
 
-@pytest.mark.parametrize(
-    ("upstream", "expected"),
-    [
-        (OPENAI, "api.openai.com"),
-        (LOCAL, "127.0.0.1:8000"),
-        (Upstream("a", "http", "h", 80, ""), "h"),
-        (Upstream("a", "https", "h", 80, ""), "h:80"),
-        (Upstream("a", "https", "2001:db8::1", 8443, ""), "[2001:db8::1]:8443"),
-        (Upstream("a", "http", "simulated", 1234, "", "/run/s.sock"), "simulated"),
-    ],
-)
-def test_the_host_header_shows_the_port_unless_it_is_the_usual_one(upstream, expected):
-    assert routes.authority(upstream) == expected
+def test_a_host_that_is_not_configured_is_reached_only_by_the_processors_address_and_name():
+    settings = settings_for(OPENAI, stored_model_hosts=Destinations((Pattern("https"), Pattern("http"))))
+    routes_of = routes.route_table(settings).to_dict(casing=Casing.SNAKE)["virtual_hosts"][0]["routes"]
+    leading = [r for r in routes_of if r.get("route", {}).get("cluster") in NAMES.values()]
+
+    assert len(leading) == 2 * len(APIS)
+    for route in leading:
+        needed = {(each["name"], each.get("present_match")) for each in route["match"]["headers"]}
+        assert needed >= {("x-extproc-address", True), ("x-extproc-authority", True), ("x-extproc-upstream", None)}
+        assert route["route"]["host_rewrite_header"] == "x-extproc-authority"
+        assert route["route"]["path_rewrite"].startswith("%REQ(x-extproc-base-path)%/")
+        assert processor_filter.FILTER in route["typed_per_filter_config"]
+
+
+def test_such_a_host_has_the_timeouts_and_retries_of_a_configured_one(table):
+    stored, configured = (by_name(table, f"openai_chat at {name}") for name in ("stored_https", OPENAI.name))
+    of_its_own = {"cluster", "path_rewrite", "host_rewrite_header", "host_rewrite_literal"}
+
+    assert {n: v for n, v in stored["route"].items() if n not in of_its_own} == {
+        n: v for n, v in configured["route"].items() if n not in of_its_own
+    }
+    for name in ("request_headers_to_remove", "response_headers_to_remove", "typed_per_filter_config"):
+        assert stored[name] == configured[name]
+
+
+def test_the_configured_hosts_come_before_those_that_are_not(table):
+    names = [route["name"] for route in table["routes"]]
+
+    assert max(names.index(n) for n in names if OPENAI.name in n) < min(names.index(n) for n in names if "stored" in n)
+
+
+@pytest.mark.parametrize("changes", [{"store_model_in_db": False}, {"stored_model_hosts": Destinations(())}])
+def test_where_no_other_host_is_allowed_no_route_leads_to_one(changes):
+    text = str(routes.route_table(settings_for(OPENAI, **changes)).to_dict(casing=Casing.SNAKE))
+
+    assert "stored_http" not in text

@@ -7,6 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from extproc.errors import ConfigError
@@ -120,13 +121,23 @@ def test_removing_sockets_leaves_the_files_of_others(tmp_path):
     assert list(other.parent.iterdir()) == [other]
 
 
-def test_a_trust_store_is_named_only_where_an_upstream_wants_tls(tmp_path, monkeypatch):
+def test_a_trust_store_is_named_only_where_an_upstream_or_a_stored_model_may_want_tls(tmp_path, monkeypatch):
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("")
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
 
     assert layout.build(settings_with("https"), tmp_path, layout.Ports()).ca_bundle == str(bundle)
+    assert layout.build(settings_with("http"), tmp_path, layout.Ports()).ca_bundle == str(bundle)
+    without = msgspec.structs.replace(settings_with("http"), store_model_in_db=False)
+    assert layout.build(without, tmp_path, layout.Ports()).ca_bundle == ""
+
+
+def test_without_a_trust_store_only_an_upstream_that_is_configured_is_missed(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "find_ca_bundle", lambda: None)
+
     assert layout.build(settings_with("http"), tmp_path, layout.Ports()).ca_bundle == ""
+    with pytest.raises(ConfigError, match="no certificate authorities found"):
+        layout.build(settings_with("https"), tmp_path, layout.Ports())
 
 
 def test_a_trust_store_that_is_not_there_is_refused(tmp_path, monkeypatch):
