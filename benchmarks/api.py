@@ -127,7 +127,7 @@ LITELLM: dict[str, str] = {
     "GET /model/info": "",
     "GET /v1/model/info": "",
     "GET /v2/model/info": "",
-    "POST /model/new": "leads only to addresses that a configured model leads to; the provider's key is sealed",
+    "POST /model/new": "leads to public hosts behind TLS, others by `stored_model_hosts`; the provider's key is sealed",
     "POST /model/update": "",
     "PATCH /model/{model_id}/update": "",
     "POST /model/delete": "",

@@ -23,7 +23,7 @@ from extproc.contents import Contents
 from extproc.errors import MalformedBody, RedactionFailed, SecretUnavailable, StoreUnavailable
 from extproc.events import Header, RequestHeaders
 from extproc.guardrails import Guardrails
-from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Usage
+from extproc.model import Deployment, EndUser, Key, Tag, UnixMs, Upstream, Usage
 from extproc.payload_keys import PayloadKeys
 from extproc.policy import access, consent, credentials, end_users, hygiene, origins, refusals, required
 from extproc.policy.consent import Demand
@@ -39,6 +39,11 @@ from extproc.stores.contract import Identities, ReceiptSink
 _NO_GUARDRAILS = Guardrails(())
 
 
+def configured_only(_: Upstream) -> tuple[Header, ...]:
+    """Where Envoy knows every host, nothing leads it to another."""
+    return ()
+
+
 class Surroundings(msgspec.Struct, frozen=True):
     """What every exchange of this process shares; an immutable snapshot, so that a reload swaps all of it at once.
 
@@ -47,6 +52,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     says whether a request may ask to be left out. `failures` remembers who could not prove who they are. `house` are
     the limits that do not hang on a key; `rules` is how limits are reserved, `None` where nothing is limited.
     `end_user_headers` say for whom a request is made, the first one first; no `mapped_headers` go to a provider.
+    `way` gives the headers that lead Envoy to the host of a stored model.
     """
 
     keys: Identities
@@ -73,6 +79,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     previous_digests: tuple[str, ...] = ()
     end_user_headers: tuple[bytes, ...] = ()
     mapped_headers: tuple[bytes, ...] = ()
+    way: Callable[[Upstream], tuple[Header, ...]] = configured_only
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -62,6 +62,8 @@ logger = logging.getLogger(__name__)
 _VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
 _RANDOM_BITS = 0xFFF << 64 | (1 << 62) - 1
 
+#: What a client is told where Envoy cannot connect to a provider, and what providers say themselves.
+_UNAVAILABLE = 503
 #: Refusals that may be on their way to where they are kept; beyond them some are not kept.
 MOST_KEPT_AT_ONCE = 1_000
 
@@ -112,6 +114,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         for work in (
             master.follow_until_cancelled(),
             models.follow_until_cancelled(),
+            models.hosts.refresh_until_cancelled(),
             recorder.ship_until_cancelled(),
             counting.reservations.renew_until_cancelled(),
             counting.reservations.sweep_until_cancelled(recorder),
@@ -129,7 +132,9 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         inspectors = Inspectors()
         stack.push_async_callback(inspectors.close)
         surroundings = _surroundings(settings, keys, recorder, counting, inspectors)
-        surroundings = msgspec.structs.replace(surroundings, failures=failures, contents=contents)
+        surroundings = msgspec.structs.replace(
+            surroundings, failures=failures, contents=contents, way=models.hosts.way
+        )
         reporter = _reporter(metrics, models, counting, anonymous=settings.redact_user_api_key_info)
         processor = server.Processor(surroundings, reporter)
         management.state.parts = msgspec.structs.replace(parts, guardrails=lambda: processor.surroundings.guardrails)
@@ -193,6 +198,7 @@ def _parts(
         contents=store.contents,
         deployments=lambda: models.deployments,
         reload_models=models.reload,
+        check_host=models.hosts.check,
         now=now,
         metrics=metrics.render,
         forget=counting.forget,
@@ -284,6 +290,8 @@ def _reporter(
         name = models.name_of(outcome.receipt.model_id) if outcome.receipt else ""
         metrics.observe(outcome, busy_nanoseconds, name)
         log_exchange(outcome, busy_nanoseconds, anonymous=anonymous)
+        if outcome.receipt and outcome.status == _UNAVAILABLE:
+            models.failed(outcome.receipt.model_id)
         if len(keeping) < MOST_KEPT_AT_ONCE and (explained := _explained(outcome)) is not None:
             task = asyncio.create_task(counting.explanations.put(explained))
             keeping.add(task)

@@ -178,6 +178,7 @@ class Exchange:
             registry.usual_headers(route.deployment.provider),
         )
         self.phase = Phase.FORWARDED
+        set_headers += self._surroundings.way(route.deployment.upstream)
         return Proceed(set_headers, removed, forwarded, reroute=True)
 
     # -- the response --------------------------------------------------------------------------------------------------

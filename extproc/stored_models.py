@@ -3,17 +3,19 @@
 Each worker reads the stored ones when it starts, when it changed one itself, and otherwise looks every two seconds
 whether the newest row is another one: nobody has to be told, and nothing is missed. What is served changes all at once.
 
-Envoy's clusters stand in its bootstrap, so a stored model can lead to a host only that the configuration leads to. One
-that does not, or whose credential cannot be opened, is left out and told in the log; the others are served.
+Envoy's clusters stand in its bootstrap. To any other host a stored model is led by headers, once the host was looked up
+(`destinations.py`). One that leads where none may, or whose credential cannot be opened, is left out and told in the
+log; the others are served.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from extproc.destinations import Resolved
 from extproc.encryption import Keyring
 from extproc.errors import ConfigError, SecretUnavailable, StoreUnavailable
 from extproc.model import Allowance, Deployment, StoredModel
@@ -66,10 +68,17 @@ class EncryptionKeys:
 class StoredModels:
     """`changed` is called whenever `deployments` and `rates` are others than before."""
 
-    def __init__(self, settings: Settings, stored: Rows[StoredModel], keyring: Callable[[], Keyring | None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stored: Rows[StoredModel],
+        keyring: Callable[[], Keyring | None],
+        hosts: Resolved | None = None,
+    ) -> None:
         self._settings = settings
         self._stored = stored
         self.keyring = keyring
+        self.hosts = hosts or Resolved(settings.stored_model_hosts)
         self._newest: object = None
         self.deployments = settings.deployments
         self.rates = dict(settings.model_rates)
@@ -79,6 +88,12 @@ class StoredModels:
     def name_of(self, model_id: str) -> str:
         """The configured name of a deployment; empty for one that is gone."""
         return self._names.get(model_id, "")
+
+    def failed(self, model_id: str) -> None:
+        """The provider of this deployment was unavailable."""
+        for deployment in self.deployments[len(self._settings.deployments) :]:
+            if deployment.id == model_id:
+                self.hosts.failed(deployment.upstream)
 
     async def reload(self) -> None:
         """Read all of them. Raises `StoreUnavailable`."""
@@ -91,8 +106,10 @@ class StoredModels:
             if not page.rows:
                 break
             found += page.rows
+        models = [(model, deployment) for model in found if (deployment := self._deployment(model)) is not None]
+        await self.hosts.follow(deployment.upstream for _, deployment in models)
         self._newest = newest
-        self._serve(found)
+        self._serve(models)
 
     async def follow_until_cancelled(self) -> None:
         """Keep up with what other workers change."""
@@ -111,8 +128,7 @@ class StoredModels:
         page = await self._stored.list({}, size=1, sort_by="updated_at")
         return page.total, [(row.id, row.updated_at) for row in page.rows]
 
-    def _serve(self, found: Iterable[StoredModel]) -> None:
-        models = [(model, deployment) for model in found if (deployment := self._deployment(model)) is not None]
+    def _serve(self, models: Sequence[tuple[StoredModel, Deployment]]) -> None:
         deployments = (*self._settings.deployments, *(deployment for _, deployment in models))
         rates = _rates(self._settings, [model for model, _ in models])
         if (deployments, rates) != (self.deployments, self.rates):

@@ -9,6 +9,7 @@ import pytest
 from management.conftest import SETTINGS
 
 from extproc import stored_models
+from extproc.destinations import Resolved
 from extproc.encryption import Keyring
 from extproc.errors import SecretUnavailable
 from extproc.model import Allowance, SecretRef, StoredModel
@@ -79,7 +80,7 @@ async def test_nothing_changes_where_nothing_was_changed(store):
 
 async def test_what_cannot_be_served_is_left_out_and_told_without_a_secret(store, caplog):
     other = Keyring(["another-encryption-key"])
-    await store.models.create(model("elsewhere", api_base="https://elsewhere.example/v1"))
+    await store.models.create(model("elsewhere", api_base="http://elsewhere.example/v1"))
     sealed = msgspec.structs.replace(model("locked"), credential=other.seal("sk-provider", place("locked")))
     await store.models.create(sealed)
     await store.models.create(model("served", moment=2))
@@ -91,7 +92,25 @@ async def test_what_cannot_be_served_is_left_out_and_told_without_a_secret(store
     assert (
         told["locked"] == f"models/locked/credential was encrypted with a key ({other.current}) that is not configured"
     )
-    assert told["elsewhere"].startswith("https://elsewhere.example:443/v1 is not among the addresses")
+    assert told["elsewhere"].startswith(
+        "http://elsewhere.example is not among the hosts that stored models may lead to"
+    )
+
+
+async def test_a_provider_that_was_unavailable_is_asked_at_its_next_address(store):
+    async def two(_: str) -> list[str]:
+        return ["8.8.8.8", "8.8.4.4"]
+
+    await store.models.create(model("elsewhere", api_base="https://elsewhere.example/v1"))
+    hosts = Resolved(SETTINGS.stored_model_hosts, two)
+    models = StoredModels(SETTINGS, store.models, lambda: RING, hosts)
+    await models.reload()
+    upstream = models.deployments[-1].upstream
+    assert dict(hosts.way(upstream))[b"x-extproc-address"] == b"8.8.8.8:443"
+
+    models.failed("elsewhere")
+    models.failed("gone")
+    assert dict(hosts.way(upstream))[b"x-extproc-address"] == b"8.8.4.4:443"
 
 
 async def test_more_models_than_one_page_are_all_served(store, monkeypatch):

@@ -2,7 +2,7 @@
 
 A stored model has the shape of a row of `model_list` and is checked as one. It is served by every worker within two
 seconds, by the one that answers at once. Its provider's key is sealed before it is stored and never shown again; a
-reference (`os.environ/NAME`) is kept as it is. It can only lead where a configured model leads (`stored_models.py`).
+reference (`os.environ/NAME`) is kept as it is. Where it may lead is `extproc_settings.stored_model_hosts`'s business.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ async def new(parts: Parts, caller: Caller, wanted: NewModel) -> Any:
         updated_at=now,
         updated_by=caller.user_id,
     )
-    model = _filled(parts, model, wanted.model_name, wanted.litellm_params, info)
+    model = await _filled(parts, model, wanted.model_name, wanted.litellm_params, info)
     if any(deployment.id == model_id for deployment in parts.settings.deployments):
         raise AlreadyExists("model_id", model_id)
     await parts.entities.models.create(model)
@@ -214,7 +214,7 @@ async def _change(parts: ManagementParts, caller: Key, model_id: str, wanted: Ch
     told = {name: value for name, value in (wanted.model_info or {}).items() if name != "id"}
     if _KEY in (wanted.litellm_params or {}):
         before = msgspec.structs.replace(before, credential=None)
-    model = _filled(parts, before, wanted.model_name or before.model_name, parameters, {**before.info, **told})
+    model = await _filled(parts, before, wanted.model_name or before.model_name, parameters, {**before.info, **told})
     names = ("model_name", "parameters", "credential", "info")
     changes = {name: getattr(model, name) for name in names}
     stamped = {**changes, "updated_at": parts.now(), "updated_by": caller.user_id}
@@ -225,7 +225,7 @@ async def _change(parts: ManagementParts, caller: Key, model_id: str, wanted: Ch
     return _row(changed)
 
 
-def _filled(
+async def _filled(
     parts: ManagementParts, model: StoredModel, name: str, parameters: Mapping[str, Any], info: dict[str, Any]
 ) -> StoredModel:
     """The model with these parameters, checked as a row of the configuration; its credential sealed."""
@@ -235,7 +235,7 @@ def _filled(
     try:
         kept, free = rows.checked(name, told, info)
         model = msgspec.structs.replace(model, model_name=name, parameters=kept, info=free)
-        rows.deployment_of(model, parts.settings)
+        await parts.check_host(rows.deployment_of(model, parts.settings).upstream)
     except ConfigError as error:
         raise bad_request(f"{error}", "litellm_params") from None
     if len(msgspec.json.encode((kept, free))) > MAX_ATTACHED_BYTES:

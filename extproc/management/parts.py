@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from extproc.encryption import Keyring
 from extproc.guardrails import Guardrails
 from extproc.holds import Scope
-from extproc.model import Deployment, UnixMs
+from extproc.model import Deployment, UnixMs, Upstream
 from extproc.policy.failures import Failures
 from extproc.settings.model import Settings
 from extproc.stores.contents import ContentStore
@@ -47,6 +47,10 @@ def no_guardrails() -> Guardrails | None:
     return None
 
 
+async def every_host_is_there(_: Upstream) -> None:
+    """Where nobody is served, no host is looked for."""
+
+
 async def nothing_to_reload() -> None:
     """Where nobody is served, nothing has to follow."""
 
@@ -60,7 +64,8 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     the limits have changed; that may raise `StoreUnavailable`. `failures` remembers who could not prove who they are.
     `previous_digests` are those of master keys that are on their way out. `keyring` gives what seals stored secrets (it
     may raise `SecretUnavailable`), `deployments` those that are served now; `reload_models` reads stored ones again.
-    `guardrails` are those that hold now. `contents` has what was said, where that is stored.
+    `check_host` raises `ConfigError` where a host's name leads where no stored model may. `guardrails` are those that
+    hold now. `contents` has what was said, where that is stored.
     """
 
     keys: KeyAdmin
@@ -80,6 +85,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     keyring: Callable[[], Keyring | None] = no_keyring
     deployments: Callable[[], tuple[Deployment, ...]] | None = None
     reload_models: Callable[[], Awaitable[None]] = nothing_to_reload
+    check_host: Callable[[Upstream], Awaitable[None]] = every_host_is_there
     guardrails: Callable[[], Guardrails | None] = no_guardrails
     contents: ContentStore | None = None
     explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)

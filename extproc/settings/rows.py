@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from extproc.encryption import Keyring
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.model import Deployment, SecretRef, StoredModel, Upstream
+from extproc.policy import destinations
 from extproc.providers import registry
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document
@@ -44,8 +45,7 @@ def deployment_of(model: StoredModel, settings: Settings) -> Deployment:
         found = Rows(Document(_FILE, None, {}, {}), Path("/")).deployment(row, ())
     except (ConfigError, SecretUnavailable) as error:
         raise ConfigError(str(error).removeprefix(_NOWHERE)) from None
-    upstream = _configured(found.upstream, settings)
-    _check_apis(found.provider, upstream, settings)
+    upstream = _configured(found, settings) or _stored(found.upstream, settings)
     return msgspec.structs.replace(found, id=model.id, upstream=upstream)
 
 
@@ -67,27 +67,28 @@ def opened(model: StoredModel, settings: Settings, keyring: Callable[[], Keyring
     return msgspec.structs.replace(deployment, credential=SecretRef("literal", "", secret))
 
 
-def _configured(wanted: Upstream, settings: Settings) -> Upstream:
-    """The upstream of the configuration that is the same place, whatever its name."""
+def _configured(wanted: Deployment, settings: Settings) -> Upstream | None:
+    """The upstream of the configuration that is the same place, whatever its name.
+
+    None if no configured provider speaks there what this one speaks: Envoy has a route for each API of the configured.
+    """
     for upstream in settings.upstreams:
-        if msgspec.structs.replace(upstream, name=wanted.name) == wanted:
-            return upstream
-    told = f"{wanted.scheme}://{wanted.host}:{wanted.port}{wanted.base_path}"
-    raise ConfigError(
-        f"{told} is not among the addresses that Envoy was configured with. A stored model can only lead where a "
-        "configured one leads: add one with this api_base to model_list in the configuration, and start again."
-    )
+        if msgspec.structs.replace(upstream, name=wanted.upstream.name) == wanted.upstream:
+            speaking = {each.provider for each in settings.deployments if each.upstream == upstream}
+            apis = registry.HOSTS[wanted.provider].apis
+            return upstream if all(any(registry.speaks(each, api) for each in speaking) for api in apis) else None
+    return None
 
 
-def _check_apis(provider: str, upstream: Upstream, settings: Settings) -> None:
-    """Envoy has a route to an upstream for each API that a configured provider speaks there."""
-    wanted = registry.HOSTS[provider].apis
-    configured = {each.provider for each in settings.deployments if each.upstream == upstream}
-    if not all(any(registry.speaks(each, api) for each in configured) for api in wanted):
+def _stored(wanted: Upstream, settings: Settings) -> Upstream:
+    """The upstream that Envoy has no cluster of its own for."""
+    mistake = settings.stored_model_hosts.mistake(wanted)
+    if mistake is not None:
+        told = f"{wanted.scheme}://{destinations.authority(wanted)}"
         raise ConfigError(
-            f"{provider} speaks another API than what is configured at this address: add a model of it with this "
-            "api_base to model_list in the configuration, and start again."
+            f"{told} {mistake}: add it to extproc_settings.stored_model_hosts in the configuration, and start again."
         )
+    return msgspec.structs.replace(wanted, name=destinations.NAMES[wanted.scheme], stored=True)
 
 
 def _row(model_name: object, parameters: dict[str, Any], info: dict[str, Any]) -> Model:

@@ -17,12 +17,21 @@ SECRET = "sk-provider-0123456789"
 PARAMETERS = {"model": "openai/gpt-4o-mini", "api_key": SECRET}
 
 
+def leading_to(api_base: str) -> dict[str, object]:
+    return {"litellm_params": {"model": "openai/x", "api_base": api_base}}
+
+
 @pytest.fixture
 async def served(gateway) -> StoredModels:
     """The models that a worker serves; the management API is told to keep them up to date."""
     ring = Keyring(["an-encryption-key"])
     models = StoredModels(gateway.parts.settings, gateway.store.models, lambda: ring)
-    gateway.with_parts(keyring=models.keyring, deployments=lambda: models.deployments, reload_models=models.reload)
+    gateway.with_parts(
+        keyring=models.keyring,
+        deployments=lambda: models.deployments,
+        reload_models=models.reload,
+        check_host=models.hosts.check,
+    )
     return models
 
 
@@ -109,12 +118,21 @@ async def test_a_deleted_model_is_served_no_more(admin, served):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"litellm_params": {"model": "openai/x", "api_base": "https://elsewhere.example/v1"}}, "model_list"),
-        ({"litellm_params": {"model": "groq/x"}}, "not among the addresses"),
-        (
-            {"litellm_params": {"model": "anthropic/x", "api_base": "https://api.openai.com/v1"}},
-            "speaks another API than what is configured at this address",
-        ),
+        (leading_to("http://8.8.8.8/v1"), "not among the hosts that stored models may lead to"),
+        (leading_to("https://169.254.169.254/v1"), "is no public address"),
+        (leading_to("https://[::ffff:10.0.0.1]/v1"), "is no public address"),
+        (leading_to("https://[fd00::1]:8443/v1"), "is no public address"),
+        (leading_to("https://localhost/v1"), "resolves to no address that stored models may lead to"),
+        (leading_to("https://127.1/v1"), "resolves to no address that stored models may lead to"),
+        (leading_to("https://0x7f000001/v1"), "resolves to no address that stored models may lead to"),
+        (leading_to("https://user:password@8.8.8.8/v1"), "must hold no user and no password"),
+        (leading_to("unix:///run/docker.sock"), "must begin with https:// or http://"),
+        (leading_to("file:///etc/passwd"), "must begin with https:// or http://"),
+        (leading_to("https://8.8.8.8:0/v1"), "must be a scheme, a host and a path"),
+        (leading_to("https://8.8.8.8:99999/v1"), "is no URL"),
+        (leading_to("https://8.8.8.8#@localhost/v1"), "must be a scheme, a host and a path"),
+        (leading_to("https://8.8.8.8\\@localhost/v1"), "must hold no user"),
+        ({"litellm_params": {"model": "ollama/x"}}, "not among the hosts that stored models may lead to"),
         ({"litellm_params": {"model": "nobody/x"}}, "is not known"),
         ({"litellm_params": {}}, "litellm_params.model"),
         ({"litellm_params": {"model": "openai/x", "api_key": "file//etc/passwd"}}, "cannot name a file"),
@@ -135,6 +153,25 @@ async def test_what_cannot_be_served_is_refused_and_not_stored(gateway, admin, b
 
     assert words in error(response, 400)["message"]
     assert (await gateway.store.models.list({})).total == 0
+
+
+async def test_any_public_host_is_taken_and_one_that_speaks_another_api_where_a_configured_model_leads(admin, served):
+    parameters = {"model": "openai/x", "api_base": "https://8.8.8.8:8443/v1"}
+    await post(admin, "/model/new", model_name="elsewhere", litellm_params=parameters)
+    parameters = {"model": "anthropic/x", "api_base": "https://api.openai.com/v1"}
+    await post(admin, "/model/new", model_name="other", litellm_params=parameters)
+
+    upstream = named(served, "elsewhere").upstream
+    assert dict(served.hosts.way(upstream))[b"x-extproc-address"] == b"8.8.8.8:8443"
+    assert named(served, "other").upstream.stored
+
+
+async def test_a_model_is_not_changed_to_lead_where_none_may(admin, served):
+    row = await post(admin, "/model/new", model_name="fast", litellm_params=PARAMETERS)
+    body = {"litellm_params": {"api_base": "https://localhost/v1"}, "model_info": {"id": row["model_id"]}}
+
+    error(await admin.post("/model/update", json=body), 400, param="litellm_params")
+    assert named(served, "fast").api_base == "https://api.openai.com/v1"
 
 
 @pytest.mark.parametrize("body", [{}, {"model_name": "x"}, {"model_name": "x", "litellm_params": []}])
