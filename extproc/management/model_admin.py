@@ -215,6 +215,7 @@ async def _change(parts: ManagementParts, caller: Key, model_id: str, wanted: Ch
     if _KEY in (wanted.litellm_params or {}):
         before = msgspec.structs.replace(before, credential=None)
     model = await _filled(parts, before, wanted.model_name or before.model_name, parameters, {**before.info, **told})
+    _check_host_of_key(parts, before, model)
     names = ("model_name", "parameters", "credential", "info")
     changes = {name: getattr(model, name) for name in names}
     stamped = {**changes, "updated_at": parts.now(), "updated_by": caller.user_id}
@@ -223,6 +224,24 @@ async def _change(parts: ManagementParts, caller: Key, model_id: str, wanted: Ch
         raise not_found("model", model_id)
     await parts.reload_models()
     return _row(changed)
+
+
+def _check_host_of_key(parts: ManagementParts, before: StoredModel, after: StoredModel) -> None:
+    """A key that nobody can read again must not be had by leading its model to a host of one's own."""
+    if before.credential is not None and _host(parts, before) != _host(parts, after):
+        raise bad_request(
+            f"the provider's key was given for another host: give litellm_params.{_KEY} for the new one, too.",
+            f"litellm_params.{_KEY}",
+        )
+
+
+def _host(parts: ManagementParts, model: StoredModel) -> tuple[str, str, int] | None:
+    """`None` for a model that can lead nowhere any more."""
+    try:
+        upstream = rows.deployment_of(model, parts.settings).upstream
+    except ConfigError:
+        return None
+    return upstream.scheme, upstream.host, upstream.port
 
 
 async def _filled(

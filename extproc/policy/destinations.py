@@ -85,6 +85,10 @@ class Destinations(msgspec.Struct, frozen=True):
             return "is no public address"
         return None
 
+    def trusts(self, upstream: Upstream) -> bool:
+        """Whether the operator named this host, and not merely every host."""
+        return any(pattern.host != "*" and pattern.matches(upstream) for pattern in self.patterns)
+
     def may_reach(self, address: str) -> bool:
         """Whether this address may be connected to. What is no address may not."""
         return is_public(address) or holds(self.networks, address)

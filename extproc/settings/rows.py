@@ -46,6 +46,8 @@ def deployment_of(model: StoredModel, settings: Settings) -> Deployment:
     except (ConfigError, SecretUnavailable) as error:
         raise ConfigError(str(error).removeprefix(_NOWHERE)) from None
     upstream = _configured(found, settings) or _stored(found.upstream, settings)
+    if upstream.stored:
+        _check_reference(found, settings)
     return msgspec.structs.replace(found, id=model.id, upstream=upstream)
 
 
@@ -89,6 +91,17 @@ def _stored(wanted: Upstream, settings: Settings) -> Upstream:
             f"{told} {mistake}: add it to extproc_settings.stored_model_hosts in the configuration, and start again."
         )
     return msgspec.structs.replace(wanted, name=destinations.NAMES[wanted.scheme], stored=True)
+
+
+def _check_reference(found: Deployment, settings: Settings) -> None:
+    """Whoever makes models may not have the secrets of the gateway's environment sent to a host of their own."""
+    own = found.api_base == registry.HOSTS[found.provider].api_base
+    literal = found.credential is None or found.credential.scheme == "literal"
+    if not (literal or own or settings.stored_model_hosts.trusts(found.upstream)):
+        raise ConfigError(
+            f"{found.credential} would be sent to {found.upstream.host}, which no configuration names: write the key "
+            "itself, or add the host to extproc_settings.stored_model_hosts."
+        )
 
 
 def _row(model_name: object, parameters: dict[str, Any], info: dict[str, Any]) -> Model:

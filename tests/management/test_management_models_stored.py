@@ -11,6 +11,7 @@ from management.asking import error, get, post
 
 from extproc.encryption import Keyring
 from extproc.management import model_admin
+from extproc.policy.destinations import Destinations, Pattern
 from extproc.stored_models import StoredModels
 
 SECRET = "sk-provider-0123456789"
@@ -164,6 +165,44 @@ async def test_any_public_host_is_taken_and_one_that_speaks_another_api_where_a_
     upstream = named(served, "elsewhere").upstream
     assert dict(served.hosts.way(upstream))[b"x-extproc-address"] == b"8.8.8.8:8443"
     assert named(served, "other").upstream.stored
+
+
+@pytest.mark.parametrize(
+    "change", [{"api_base": "https://8.8.8.8/v1"}, {"model": "groq/x"}, {"api_base": "https://api.openai.com:8443/v1"}]
+)
+async def test_a_stored_key_is_not_sent_to_another_host_and_a_new_one_is(gateway, admin, served, change):
+    row = await post(admin, "/model/new", model_name="fast", litellm_params=PARAMETERS)
+    body = {"litellm_params": change, "model_info": {"id": row["model_id"]}}
+    before = await gateway.store.models.find(row["model_id"])
+
+    error(await admin.post("/model/update", json=body), 400, param="litellm_params.api_key")
+    assert await gateway.store.models.find(row["model_id"]) == before
+    await post(admin, "/model/update", **body | {"litellm_params": {**change, "api_key": "sk-of-the-new-host"}})
+    assert named(served, "fast").credential._literal.get_secret_value() == "sk-of-the-new-host"
+
+
+async def test_a_key_of_a_model_that_can_lead_nowhere_any_more_is_not_sent_elsewhere(gateway, admin):
+    row = await post(admin, "/model/new", model_name="fast", litellm_params=PARAMETERS)
+    await gateway.store.models.update(row["model_id"], {"parameters": {"model": "openai/x", "api_base": "http://a/v1"}})
+    body = {"litellm_params": {"api_base": "https://8.8.8.8/v1"}, "model_info": {"id": row["model_id"]}}
+
+    error(await admin.post("/model/update", json=body), 400, param="litellm_params.api_key")
+
+
+@pytest.mark.parametrize("parameters", [{"model": "openai/x"}, {"model": "groq/x"}])
+async def test_a_secret_of_the_environment_is_sent_only_where_the_configuration_or_the_provider_leads(
+    gateway, admin, served, parameters
+):
+    reference = {"api_key": "os.environ/EXTPROC_MASTER_KEY"}
+    elsewhere = {**parameters, **reference, "api_base": "https://8.8.8.8/v1"}
+    response = await admin.post("/model/new", json={"model_name": "theft", "litellm_params": elsewhere})
+    assert "which no configuration names" in error(response, 400)["message"]
+
+    await post(admin, "/model/new", model_name="own", litellm_params={**parameters, **reference})
+    hosts = Destinations((Pattern(host="8.8.8.8"),))
+    gateway.with_parts(settings=msgspec.structs.replace(gateway.parts.settings, stored_model_hosts=hosts))
+    async with gateway.caller() as later:
+        await post(later, "/model/new", model_name="named", litellm_params=elsewhere)
 
 
 async def test_a_model_is_not_changed_to_lead_where_none_may(admin, served):

@@ -97,6 +97,11 @@ def test_a_pattern_is_one_host_or_all_below_one(text, host, expected):
     assert (allowed.mistake(upstream(host)) is None) is expected
 
 
+@pytest.mark.parametrize(("text", "expected"), [("*", False), ("*.example", True), ("other.example", False)])
+def test_a_host_is_trusted_only_where_it_is_named(text, expected):
+    assert only(text).trusts(upstream("api.example")) is expected
+
+
 def test_a_scheme_and_a_port_that_are_named_are_the_only_ones():
     allowed = only("http://vllm.internal:8000")
 
