@@ -132,9 +132,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         inspectors = Inspectors()
         stack.push_async_callback(inspectors.close)
         surroundings = _surroundings(settings, keys, recorder, counting, inspectors)
-        surroundings = msgspec.structs.replace(
-            surroundings, failures=failures, contents=contents, way=models.hosts.way
-        )
+        surroundings = msgspec.structs.replace(surroundings, failures=failures, contents=contents, way=models.hosts.way)
         reporter = _reporter(metrics, models, counting, anonymous=settings.redact_user_api_key_info)
         processor = server.Processor(surroundings, reporter)
         management.state.parts = msgspec.structs.replace(parts, guardrails=lambda: processor.surroundings.guardrails)
