@@ -2,8 +2,9 @@
 
 What is not plain HTTP is refused here, before anything else reads it: escaped slashes (a path must mean the same to
 every check behind), underscores in header names (`x_extproc_…` must not become `x-extproc-…`), headers and bodies that
-are too large or too slow. Internal headers and cookies of clients are removed *before* the first route is chosen. No
-address counts as internal, so `x-request-id` is always ours and `x-envoy-*` of clients is dropped.
+are too large or too slow. Internal headers of clients are removed *before* the first route is chosen, and cookies
+before any filter that reads them, but for a login's. No address counts as internal, so `x-request-id` is always ours and
+`x-envoy-*` of clients is dropped.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _connection_manager(
         http_filters=_filters(settings, added),
         access_log=[access_log(log_client=settings.log_requester_ip)],
         local_reply_config=local_replies(),
-        early_header_mutation_extensions=[_without_unwanted_headers()],
+        early_header_mutation_extensions=[_without_internal_headers()],
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action=slashes,
@@ -123,9 +124,15 @@ def _filters(settings: Settings, added: tuple[core.HeaderValueOption, ...]) -> l
     mutations = header_mutation.Mutations(
         response_mutations=[mutation_rules.HeaderMutation(append=option) for option in added]
     )
+    without_cookies = mutation_rules.HeaderMutation(remove="cookie")
+    cookies = header_mutation.Mutations(request_mutations=[without_cookies])
     return [
         hcm.HttpFilter(
             name=routes.MUTATION_FILTER, typed_config=typed(header_mutation.HeaderMutation(mutations=mutations))
+        ),
+        # Off only where a route says so: nobody else behind reads them.
+        hcm.HttpFilter(
+            name=routes.COOKIE_FILTER, typed_config=typed(header_mutation.HeaderMutation(mutations=cookies))
         ),
         # On only where a route says so: the processor's routes are buffered by its own filter.
         hcm.HttpFilter(
@@ -140,11 +147,10 @@ def _filters(settings: Settings, added: tuple[core.HeaderValueOption, ...]) -> l
     ]
 
 
-def _without_unwanted_headers() -> core.TypedExtensionConfig:
-    """Without what is ours alone, and without cookies: nobody behind reads them, and they would take up room."""
+def _without_internal_headers() -> core.TypedExtensionConfig:
+    """Without what is ours alone."""
     internal = mutation_rules.HeaderMutationRemoveOnMatch(key_matcher=matcher.StringMatcher(prefix=INTERNAL_PREFIX))
-    removals = [mutation_rules.HeaderMutation(remove_on_match=internal), mutation_rules.HeaderMutation(remove="cookie")]
-    mutation = early_mutation.HeaderMutation(mutations=removals)
+    mutation = early_mutation.HeaderMutation(mutations=[mutation_rules.HeaderMutation(remove_on_match=internal)])
     return core.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation", typed_config=typed(mutation)
     )

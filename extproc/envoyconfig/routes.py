@@ -9,6 +9,7 @@
     API path, POST, with a query    →  400
     API path                        →  405
     management path                 →  management API       bodies are bounded
+    path of a login                 →  management API       the only one that is sent cookies
     anything else                   →  404                  costs nobody anything
 
 A provider is sent no query of the client's: it may hold a key, and could steer the provider past the checks. Envoy
@@ -27,6 +28,7 @@ from envoy_data_plane.envoy.extensions.filters.http.buffer import v3 as buffer
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from envoy_data_plane.envoy.type import v3 as envoy_type
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
+from envoy_data_plane.google.protobuf import Any
 
 from extproc.envoyconfig import processor_filter, replies
 from extproc.envoyconfig.typed import exactly, milliseconds, overwrite, pattern, seconds, typed
@@ -39,6 +41,8 @@ from extproc.settings.model import MEBIBYTE, Settings
 
 BUFFER_FILTER = "envoy.filters.http.buffer"
 MUTATION_FILTER = "envoy.filters.http.header_mutation"
+#: A header mutation, too: it takes cookies away.
+COOKIE_FILTER = "extproc.cookies"
 MANAGEMENT_CLUSTER = "management"
 #: A cluster without endpoints.
 NOWHERE_CLUSTER = "nowhere"
@@ -53,8 +57,10 @@ MANAGEMENT_PATHS = (
 MANAGEMENT_FOLDERS = (
     *("/key/", "/user/", "/team/", "/organization/", "/customer/", "/end_user/", "/budget/", "/tag/", "/spend/"),
     *("/global/", "/model/", "/model_group/", "/v1/model/", "/v2/", "/models/", "/v1/models/", "/health/", "/audit/"),
-    *("/docs/", "/redoc/", "/extproc/", "/guardrails/"),
+    *("/docs/", "/redoc/", "/extproc/", "/guardrails/", "/session/"),
 )
+#: Paths of the management API that people's browsers come to when they log in.
+LOGIN_PATHS = ("/sso/key/generate", "/sso/callback", "/sso/readiness", "/sso/cli/key")
 
 #: What SDKs add to paths (Azure's client; Anthropic's for what is beta), and no provider behind us needs: removed.
 QUERY_REMOVED = ("api-version", "beta")
@@ -92,6 +98,7 @@ def route_table(settings: Settings) -> route.RouteConfiguration:
         _with_query_route(),
         _wrong_method_route(),
         _management_route(),
+        _login_route(),
         _unknown_route(),
     ]
     everything = route.VirtualHost(
@@ -198,17 +205,27 @@ def _wrong_method_route() -> route.Route:
 
 
 def _management_route() -> route.Route:
+    return _managed("management", management_expression())
+
+
+def _login_route() -> route.Route:
+    """What a login is recognized by when it comes back is a cookie of the browser's."""
+    with_cookies = typed(route.FilterConfig(disabled=True))
+    return _managed("login", "|".join(map(re.escape, LOGIN_PATHS)), **{COOKIE_FILTER: with_cookies})
+
+
+def _managed(name: str, expression: str, **filters: Any) -> route.Route:
     bounded = buffer.BufferPerRoute(buffer=buffer.Buffer(max_request_bytes=MANAGEMENT_BODY_BYTES))
     return route.Route(
-        name="management",
-        match=_match(management_expression()),
+        name=name,
+        match=_match(expression),
         route=route.RouteAction(
             cluster=MANAGEMENT_CLUSTER,
             timeout=seconds(60),
             # Another worker answers for one that is gone; nothing that a worker has heard is asked again.
             retry_policy=route.RetryPolicy(retry_on="connect-failure,reset-before-request", num_retries=2),
         ),
-        typed_per_filter_config={BUFFER_FILTER: typed(bounded)},
+        typed_per_filter_config={BUFFER_FILTER: typed(bounded), **filters},
     )
 
 
