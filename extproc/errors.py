@@ -13,6 +13,7 @@
     ├── OutboxFull          the surroundings: no room is left to promise a receipt
     ├── Blocked             the client, or the provider: a text has what the policy does not let through
     ├── TextTooLong         the client, or the provider: a text is longer than what may be searched
+    ├── LoginFailed         whoever logs in, or the identity provider: it is not proven who somebody is
     ├── AlreadyExists       the caller of the management API: a unique name is taken
     ├── StreamEnded         nobody: a stream was told that its budget is gone, and ends here
     └── ProtocolError       Envoy: a message that the phase does not allow
@@ -104,6 +105,14 @@ class RedactionFailed(ExtprocError):
 
 class InspectionFailed(RedactionFailed):
     """Who is asked about texts, beside our own engine, gave no answer that can be used."""
+
+
+class LoginFailed(ExtprocError):
+    """Nobody is logged in. `reason` is a word of `policy.sso.Reason`; nothing that anybody sent is in the error."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class AlreadyExists(ExtprocError):

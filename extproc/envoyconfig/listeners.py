@@ -3,8 +3,8 @@
 What is not plain HTTP is refused here, before anything else reads it: escaped slashes (a path must mean the same to
 every check behind), underscores in header names (`x_extproc_…` must not become `x-extproc-…`), headers and bodies that
 are too large or too slow. Internal headers of clients are removed *before* the first route is chosen, and cookies
-before any filter that reads them, but for a login's. No address counts as internal, so `x-request-id` is always ours and
-`x-envoy-*` of clients is dropped.
+before any filter that reads them, but for a login's. No address counts as internal, so `x-request-id` is always ours
+and `x-envoy-*` of clients is dropped.
 """
 
 from __future__ import annotations
