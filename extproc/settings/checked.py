@@ -34,6 +34,10 @@ Price = Annotated[
 RequestPrice = Annotated[Decimal, Field(strict=False, ge=0, le=1_000, allow_inf_nan=False), BeforeValidator(no_boolean)]
 Seconds = Annotated[Decimal, Field(strict=False, ge=0, le=31_536_000, allow_inf_nan=False), BeforeValidator(no_boolean)]
 Megabytes = Annotated[Decimal, Field(strict=False, gt=0, le=1_024, allow_inf_nan=False), BeforeValidator(no_boolean)]
+Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Dollars = Annotated[
+    Decimal, Field(strict=False, ge=0, le=1_000_000_000, allow_inf_nan=False), BeforeValidator(no_boolean)
+]
 #: How sure a recognizer must be, as in Presidio.
 Score = Annotated[Decimal, Field(strict=False, ge=0, le=1, allow_inf_nan=False), BeforeValidator(no_boolean)]
 

@@ -32,6 +32,7 @@ from extproc.settings import (
     managers,
     privacy,
     retention,
+    sso,
     user_headers,
 )
 from extproc.settings.deployments import Rows
@@ -141,8 +142,10 @@ def _settings(found: Document, file: Configuration, folder: Path) -> Settings:
         told["payload_encryption"] = tuple(_payload_keys(rows, file))
     with mistakes:
         told["managers"] = managers.of(file, rows)
+    with mistakes:
+        told["sso"] = sso.of(file, rows)
     told["secret_places"] = rows.places
-    for said in (limits, key_bounds, user_headers, retention, privacy, destinations):
+    for said in (limits, key_bounds, user_headers, retention, privacy, destinations, sso):
         for line in said.mistakes(file, found):
             with mistakes:
                 raise ConfigError(line)

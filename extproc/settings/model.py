@@ -12,6 +12,7 @@ from extproc.policy.destinations import Destinations
 from extproc.policy.key_bounds import Bounds, Defaults
 from extproc.policy.minimal import Kept
 from extproc.policy.origins import Origins
+from extproc.policy.sso import SingleSignOn
 from extproc.secret_managers import Managers
 
 MEBIBYTE = 1024 * 1024
@@ -33,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `store_prompts` is whether what was said is stored, `heed_no_log` whether a request may ask not to be, and
     `keep_prompts_ms` how long it is kept, `None` as long as the row of the ledger.
     `stored_model_hosts` are those that stored models may lead to besides the configured ones.
+    `sso` is how people log in, `None` where nobody does.
     `kept` is what of a request is written down, `consent` what the person behind it must have agreed to.
     `unsupported` lists settings without an effect, each `FILE:LINE:COLUMN: …`, for a warning.
     """
@@ -93,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     guardrails: tuple[Configured, ...] = ()
     payload_encryption: tuple[PayloadKey, ...] = ()
     redaction_deadline_ms: int = 2_000
+    sso: SingleSignOn | None = None
     managers: Managers = Managers()
     secret_places: dict[str, str] = {}
     unsupported: tuple[str, ...] = ()
@@ -103,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         values = [getattr(self, name) for name in self.__struct_fields__]
         several = [each for value in values if isinstance(value, tuple) for each in value]
         owned = [each.credential for each in self.deployments] + [each.key for each in self.payload_encryption]
+        for provider in self.sso.providers if self.sso else ():
+            owned += [provider.client_id, provider.client_secret]
         return tuple(dict.fromkeys(each for each in (*values, *several, *owned) if isinstance(each, SecretRef)))
 
     @property

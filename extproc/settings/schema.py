@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from extproc.policy.origins import is_network
 from extproc.settings.checked import (
     Checked,
+    Dollars,
     Megabytes,
     Price,
     RequestPrice,
@@ -24,9 +25,10 @@ from extproc.settings.checked import (
     Secret,
     Section,
     Text,
-    no_boolean,
+    Whole,
 )
 from extproc.settings.schema_guardrails import GuardrailBlock
+from extproc.settings.schema_sso import DefaultUser, SsoProvider
 
 
 class Prices(Checked):
@@ -40,12 +42,6 @@ class Prices(Checked):
     output_cost_per_audio_token: Price | None = None
     output_cost_per_reasoning_token: Price | None = None
     input_cost_per_request: RequestPrice | None = None
-
-
-Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
-Dollars = Annotated[
-    Decimal, Field(strict=False, ge=0, le=1_000_000_000, allow_inf_nan=False), BeforeValidator(no_boolean)
-]
 
 
 class Parameters(Prices):
@@ -170,6 +166,10 @@ class GeneralSettings(Unlogged):
     secret_manager: Section[SecretManager] = SecretManager()
     key_management_system: Literal["hashicorp_vault", "aws_secret_manager"] | None = None
     key_management_settings: Section[KeyManagementSettings] = KeyManagementSettings()
+    ui_access_mode: Literal["sso", "all", "admin_only"] | None = None
+    sso_providers: list[SsoProvider] | None = None
+    sso_session_duration: Text | None = None
+    proxy_base_url: Text | None = None
     max_failed_login_attempts_per_source: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     failed_login_window_seconds: Annotated[Seconds, Field(gt=0)] | None = None
     failed_login_block_seconds: Annotated[Seconds, Field(gt=0)] | None = None
@@ -214,6 +214,7 @@ class LitellmSettings(Unlogged):
     upperbound_key_generate_params: Section[KeyBounds] = KeyBounds()
     default_key_generate_params: Section[KeyDefaults] = KeyDefaults()
     timezone: Text | None = None
+    default_internal_user_params: Section[DefaultUser] = DefaultUser()
 
 
 class RouterSettings(Checked):

@@ -250,7 +250,15 @@ BLOCKS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "access_logs.yaml": (
         {}, ["success_callback: langfuse", "failure_callback: langfuse", "failure_callback: sentry"]
     ),
-    "sso.yaml": ({}, ["general_settings.ui_access_mode", "general_settings.sso_providers"]),
+    "sso.yaml": (
+        {
+            "sso.providers.0.issuer": "https://accounts.google.com",
+            "sso.providers.0.client_id": "os.environ/GOOGLE_CLIENT_ID",
+            "sso.providers.0.client_secret": "os.environ/GOOGLE_CLIENT_SECRET",
+            "sso.providers.0.allowed_domains": ("company.com", "subsidiary.com"),
+        },
+        [],
+    ),
 }  # fmt: skip
 
 

@@ -152,13 +152,13 @@ def test_a_secret_of_the_wrong_type_is_not_quoted(load):
 
 
 def test_unknown_settings_are_listed_with_what_may_be_meant(load):
-    text = ONE + "general_settings:\n  mastr_key: x\n  ui_access_mode: sso\nrouter_setings:\n  rpm_limit: 5\n"
+    text = ONE + "general_settings:\n  mastr_key: x\n  alert_types: sso\nrouter_setings:\n  rpm_limit: 5\n"
 
     listed = [line.partition("config.yaml:")[2] for line in load(text).unsupported]
 
     assert listed == [
         "7:3: general_settings.mastr_key is not supported; is 'master_key' meant?",
-        "8:3: general_settings.ui_access_mode is not supported",
+        "8:3: general_settings.alert_types is not supported",
         "9:1: router_setings is not supported; is 'router_settings' meant?",
     ]
 
