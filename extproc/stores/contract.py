@@ -206,6 +206,10 @@ class Persons(Protocol):
         """The customer's account. Without one, where they are named by what was used: their name, made at 0."""
         ...
 
+    async def known_as(self, identities: Sequence[str], email: str) -> tuple[tuple[User, ...], tuple[User, ...]]:
+        """Those whose `sso_user_id` is one of these, and those with this address, whatever its case."""
+        ...
+
     async def block(self, user_id: str) -> None:
         """Let nothing new of a user come in, as the first step of an erasure."""
         ...

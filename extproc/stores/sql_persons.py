@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, case, delete, false, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, case, delete, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.model import EndUser, User
@@ -39,6 +39,8 @@ from extproc.stores.tables_spend import daily_spend
 #: Rows of one transaction.
 MOST = 2_000
 _PAGE = 500
+#: More than one is too many already.
+_NAMESAKES = 2
 _STAMPS = ("created_by", "updated_by", "deleted_by")
 _STAMPED = (keys, deleted_keys, budgets, tags, models, deleted_teams)
 #: Of a receipt, what tells of the person beside their name.
@@ -83,6 +85,18 @@ class SqlPersons:
                 if await connection.scalar(select(table.c.end_user).where(table.c.end_user == name).limit(1)):
                     return EndUser(id=name)
         return None
+
+    async def known_as(self, identities: Sequence[str], email: str) -> tuple[tuple[User, ...], tuple[User, ...]]:
+        """By what single sign-on knows of them: nobody logs in often, so all accounts are looked through."""
+        linked = users.c.fields["sso_user_id"].as_string().in_(identities)
+        namesakes = func.lower(users.c.email) == email.lower()
+        found = []
+        async with self._database.reading() as connection:
+            for where in (linked, namesakes):
+                statement = select(*columns_of(User, users)).where(where).order_by(users.c.id).limit(_NAMESAKES)
+                rows = (await connection.execute(statement)).mappings().all()
+                found.append(tuple(to_struct(User, row) for row in rows))
+        return found[0], found[1]
 
     async def block(self, user_id: str) -> None:
         """It is a part of the erasure, so the trail does not tell of it."""
@@ -141,7 +155,7 @@ class SqlPersons:
 
     async def _names(self, user: User) -> set[str]:
         """What the person goes by, with the aliases of their keys."""
-        found = {user.id, user.email, user.alias}
+        found = {user.id, user.email, user.alias, user.fields.get("sso_user_id")}
         async with self._database.reading() as connection:
             for table in (keys, deleted_keys):
                 aliases = select(table.c.alias).where(table.c.user_id == user.id)

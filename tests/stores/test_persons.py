@@ -22,9 +22,20 @@ from extproc.stores.tables import ledger, metadata, teams
 from extproc.stores.tables_audit import audit
 
 KEY = AuditKey("an audit key of the tests")
-CAROL = User(id="carol-77", email="carol@people.example", alias="Caroline C", created_at=NOW, updated_at=NOW)
+CAROL = User(
+    id="carol-77", email="carol@people.example", alias="Caroline C", fields={"sso_user_id": "https://idp|carols-sub"},
+    created_at=NOW, updated_at=NOW,
+)  # fmt: skip
 BY_CAROL = Actor("carol-77", "d-carol", "203.0.113.77")
-TRACES = ("carol-77", "carol@people.example", "Caroline C", "carols-laptop", "203.0.113.77", "carols-agent")
+TRACES = (
+    "carol-77",
+    "carol@people.example",
+    "Caroline C",
+    "carols-laptop",
+    "203.0.113.77",
+    "carols-agent",
+    "carols-sub",
+)
 
 
 @pytest.fixture(params=EMPTY)
@@ -33,6 +44,19 @@ async def store(request, tmp_path) -> AsyncIterator[SqlStore]:
         opened = await SqlStore.open(location, audit_key=KEY)
         yield opened
         await opened.close()
+
+
+async def test_a_person_is_known_by_what_single_sign_on_calls_them_and_by_the_address_whatever_its_case(store):
+    await store.users.create(CAROL)
+    await store.users.create(User(id="dave", email="Dave@People.example", created_at=NOW, updated_at=NOW))
+    known = store.persons.known_as
+
+    assert await known(["x", "https://idp|carols-sub"], "dave@people.example") == (
+        (CAROL,),
+        (await store.users.find("dave"),),
+    )
+    assert await known(["https://idp|carols-su_"], "%@people.example") == ((), ())
+    assert await known([], "CAROL@people.example") == ((), (CAROL,))
 
 
 async def dumped(store: SqlStore) -> str:
