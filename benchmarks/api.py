@@ -39,7 +39,7 @@ _FREE = "needs no licence"
 _SCOPED = "everybody their own spend, team admins their team's"
 _PROBES = "nothing is asked of providers, so nothing came of it; `/user/daily/activity` has what failed, by model"
 _DAILY = f"{_SCOPED}; `/export` is CSV"
-_SSO = "no single sign-on yet: `sso_providers` is named in a warning"
+_SSO = "gives a key of one's own, needs no licence; see [sso.md](sso.md)"
 _ORGANIZATIONS = "organizations are fields of keys, teams and the ledger, for reports"
 
 #: Endpoints, and what is different: nothing where the text is empty.
@@ -142,6 +142,8 @@ LITELLM: dict[str, str] = {
     "GET /guardrails/list": "",
     "GET /sso/key/generate": _SSO,
     "GET /sso/callback": _SSO,
+    "GET /sso/readiness": "",
+    "POST /session/logout": "deletes the key of the login",
     "POST /v2/login": "no pages to log in to: keys, the command line and `/docs`",
     "POST /invitation/new": "nobody has a password here",
     "POST /user/password/change": "nobody has a password here",

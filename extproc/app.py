@@ -27,6 +27,7 @@ from extproc import guardrails, opening, server
 from extproc.admission import Surroundings
 from extproc.contents import Contents
 from extproc.events import Header
+from extproc.identity_providers.house import IdentityProviders
 from extproc.inspection import Inspectors
 from extproc.management import ManagementParts, create_app
 from extproc.master_keys import MasterKeys
@@ -35,6 +36,7 @@ from extproc.opening import Counting
 from extproc.payload_keys import PayloadKey, PayloadKeys
 from extproc.policy import windows
 from extproc.policy.expectation import Expectations
+from extproc.policy.failures import Failures
 from extproc.policy.outages import OnOutage
 from extproc.policy.routing import Routes
 from extproc.pricing import tokens
@@ -124,7 +126,8 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         ):
             await stack.enter_async_context(_running(work, stop))
         failures = opening.failures(settings, metrics.authentication_failed)
-        parts = msgspec.structs.replace(_parts(settings, store, counting, models, metrics), failures=failures)
+        providers = opening.identity_providers(settings, layout, stack)
+        parts = _parts(settings, store, counting, models, metrics, failures, providers)
         if layout.workers > 1:
             everybody = WorkersMetrics(worker, layout.management_sockets, metrics.render)
             parts = msgspec.structs.replace(parts, all_metrics=everybody.render)
@@ -177,7 +180,13 @@ def _follow(
 
 
 def _parts(
-    settings: Settings, store: SqlStore, counting: Counting, models: StoredModels, metrics: Metrics
+    settings: Settings,
+    store: SqlStore,
+    counting: Counting,
+    models: StoredModels,
+    metrics: Metrics,
+    failures: Failures,
+    providers: IdentityProviders | None,
 ) -> ManagementParts:
     """Without the master keys, which change while this process serves: see `_follow`."""
     health: dict[str, Health] = {"database": store}
@@ -201,6 +210,8 @@ def _parts(
         metrics=metrics.render,
         forget=counting.forget,
         unseed=counting.reservations.unseed,
+        failures=failures,
+        identity_providers=providers,
     )
 
 

@@ -22,6 +22,7 @@ from extproc.contents import Contents
 from extproc.encryption import MIN_CHARACTERS, Keyring
 from extproc.errors import ConfigError, SecretUnavailable
 from extproc.holds import Scope
+from extproc.identity_providers.house import IdentityProviders
 from extproc.model import SecretRef, UnixMs
 from extproc.policy import limits
 from extproc.policy.failures import Failures, Pace
@@ -80,6 +81,28 @@ async def secrets(settings: Settings, stack: contextlib.AsyncExitStack, report: 
     await kept.fetch_all(settings.references, settings.secret_places)
     refreshing = asyncio.create_task(kept.refresh_until_cancelled())
     stack.callback(refreshing.cancel)
+
+
+def identity_providers(
+    settings: Settings, layout: Layout, stack: contextlib.AsyncExitStack
+) -> IdentityProviders | None:
+    """Who vouches for people, `None` where nobody logs in. Raises `ConfigError` where something is missing.
+
+    Without a `proxy_base_url` the gateway is reached from this machine only.
+    """
+    sso = settings.sso
+    if sso is None:
+        return None
+    if settings.encryption_key is None:
+        raise ConfigError("sso_providers needs general_settings.encryption_key: logins are sealed with it")
+    if sso.base_url is None:
+        plain = layout.http_port is not None
+        local = f"http://localhost:{layout.http_port}" if plain else f"https://localhost:{layout.https_port}"
+        sso = msgspec.structs.replace(sso, base_url=local)
+        logger.warning("logins_from_this_machine_only", extra={"missing": "proxy_base_url", "base_url": local})
+    found = IdentityProviders(sso)
+    stack.push_async_callback(found.close)
+    return found
 
 
 def failures(settings: Settings, count: Callable[[str], None]) -> Failures:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 
 import pytest
+from envoyconfig.renderings import layout_in
 from pydantic import SecretStr
 
 from extproc import opening
 from extproc.errors import ConfigError
 from extproc.model import SecretRef
+from extproc.policy import sso
 from extproc.settings import Settings
 from extproc.stores.sql import SqlStore
 
@@ -40,3 +44,56 @@ async def test_messages_are_not_stored_where_nothing_could_encrypt_them(tmp_path
             assert (found is not None) is kept
         with pytest.raises(ConfigError, match=r"store_prompts_in_spend_logs needs general_settings\.encryption_key"):
             opening.contents(Settings(store_prompts=True), stack, store, lambda: None, lambda _result, _count: None)
+
+
+def sso_settings(**changes):
+    provider = sso.IdentityProvider(
+        name="google", kind=sso.GOOGLE, issuer="https://accounts.google.com", client_id=literal("id"),
+        client_secret=literal("secret"), allowed_domains=("company.com",),
+    )  # fmt: skip
+    told = sso.SingleSignOn(providers=(provider,), **changes)
+    return Settings(sso=told, encryption_key=literal("an encryption key of tests"))
+
+
+async def opened(settings, **layout):
+    async with contextlib.AsyncExitStack() as stack:
+        return opening.identity_providers(settings, layout_in("/data", **layout), stack)
+
+
+async def test_without_providers_nobody_is_asked_who_somebody_is():
+    assert await opened(Settings()) is None
+
+
+async def test_the_configured_address_is_where_people_come_back_to():
+    found = await opened(sso_settings(base_url="https://llm.company.com"))
+
+    assert found.settings.base_url == "https://llm.company.com"
+
+
+@pytest.mark.parametrize(
+    ("ports", "base"),
+    [({}, "http://localhost:4000"), ({"http_port": None, "https_port": 9443}, "https://localhost:9443")],
+)
+async def test_without_one_people_come_from_this_machine_only_and_that_is_told(caplog, ports, base):
+    with caplog.at_level(logging.WARNING):
+        found = await opened(sso_settings(), **ports)
+
+    assert found.settings.base_url == base
+    assert "logins_from_this_machine_only" in caplog.text
+
+
+async def test_logins_need_a_key_that_seals_them():
+    with pytest.raises(ConfigError, match=r"sso_providers needs general_settings\.encryption_key"):
+        await opened(Settings(sso=sso_settings().sso))
+
+
+async def test_a_missing_extra_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("joserfc", "extproc.identity_providers.openid"))]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.startswith("extproc.identity_providers.")]:
+        if name.rpartition(".")[2] in {"id_tokens", "discovery"}:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "joserfc", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'llm-extproc\[sso\]'"):
+        await opened(sso_settings())

@@ -100,6 +100,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
         int, typer.Option("--worker", min=0, max=63, metavar="I", help="Which of the workers this is, from 0 on.")
     ] = 0,
     simulated_provider: Annotated[str | None, typer.Option("--simulated-provider", hidden=True)] = None,
+    http_port: Annotated[int, typer.Option("--http-port", min=0, max=65535, hidden=True)] = 4000,
+    https_port: Annotated[int, typer.Option("--https-port", min=0, max=65535, hidden=True)] = 8443,
     until_stdin_ends: UntilStdinEnds = False,
 ) -> None:
     """Run the processor and the management API, for an Envoy that somebody else runs.
@@ -121,7 +123,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     sharing.check(loaded, workers)
     if simulated_provider:
         loaded = demo.with_simulated_provider(loaded, simulated_provider)
-    place = layout.build(loaded, data_dir, layout.Ports(), drain_seconds=drain_seconds, workers=workers)
+    ports = layout.Ports(http=http_port, https=https_port)
+    place = layout.build(loaded, data_dir, ports, drain_seconds=drain_seconds, workers=workers)
     _serve(loaded, place, worker, wait_seconds=drain_seconds + LEAVING_SECONDS if until_stdin_ends else 0)
 
 

@@ -25,13 +25,14 @@ def actor_of(request: Request, caller: Key, parts: ManagementParts) -> Actor:
     said = request.headers.get(_HEADER, "").strip()[:_LONGEST]
     if said.isprintable() and said and _may_name_another(caller):
         name = said
-    ip = _address(request, parts) if parts.settings.log_requester_ip else ""
-    return Actor(name, caller.digest, ip)
+    return Actor(name, caller.digest, address(request, parts))
 
 
-def _address(request: Request, parts: ManagementParts) -> str:
+def address(request: Request, parts: ManagementParts) -> str:
     """The client's own, where proxies in front of Envoy are known; else of whom Envoy is connected with, whom it adds
-    at the end whatever the client wrote before."""
+    at the end whatever the client wrote before; empty where it is not to be written down."""
+    if not parts.settings.log_requester_ip:
+        return ""
     forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
     return parts.settings.origins.client(forwarded.rpartition(",")[2].strip(), forwarded)[:_LONGEST]
 

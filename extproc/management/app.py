@@ -30,6 +30,7 @@ from extproc.management import (
     spend_logs,
     spend_reports,
     spend_reset,
+    sso,
     suspicion,
     tags,
     team_views,
@@ -63,6 +64,7 @@ def create_app(parts: ManagementParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.erasures = persons.Erasures()
+    app.state.logins = sso.Logins()
     for router in (
         keys.administration,
         keys.reading,
@@ -100,9 +102,10 @@ def create_app(parts: ManagementParts) -> FastAPI:
         model_admin.reading,
         models.router,
         health.reading,
+        sso.session,
     ):
         app.include_router(router, dependencies=[Depends(_BEARER)])
-    for router in (health.public, documentation.router):
+    for router in (health.public, sso.public, documentation.router):
         app.include_router(router)
     errors.install(app)
     app.add_middleware(Shell)

@@ -32,7 +32,7 @@ _SECONDS = 30.0
 async def authenticate(request: Request) -> Key:
     """The caller's key, `MASTER_KEY` for the administrator. Raises `Refused`."""
     parts, now = parts_of(request), parts_of(request).now()
-    origins, client = parts.settings.origins, _client(request)
+    origins, client = parts.settings.origins, client_of(request)
     if refusal := origins.check(client):
         raise Refused(refusal)
     credential = credentials.read(request.headers.raw)
@@ -66,7 +66,7 @@ def _address(request: Request) -> str:
     return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
 
 
-def _client(request: Request) -> str:
+def client_of(request: Request) -> str:
     """The client's own address, where proxies in front of Envoy are known."""
     forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
     return parts_of(request).settings.origins.client(_address(request), forwarded)

@@ -13,9 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from extproc.errors import AlreadyExists, StoreUnavailable
+from extproc.errors import AlreadyExists, LoginFailed, StoreUnavailable
 from extproc.policy import refusals
 from extproc.policy.refusals import Refusal, envelope
+from extproc.policy.sso import Reason
 
 #: A thousand wrong entries in one list are one mistake.
 _MOST_ERRORS = 20
@@ -118,6 +119,49 @@ _MISSING = {
 }
 
 
+_AGAIN = "Begin again at /sso/key/generate."
+#: What somebody is told who is not logged in: a status and a sentence. Nothing that anybody sent is repeated.
+_LOGINS: dict[str, tuple[int, str]] = {
+    Reason.NOT_CONFIGURED: (404, "Single sign-on is not configured: see general_settings.sso_providers."),
+    Reason.UNKNOWN_PROVIDER: (404, "No identity provider of this name is configured."),
+    Reason.CHOOSE_PROVIDER: (400, "There are several identity providers: name one with ?provider=."),
+    Reason.BAD_REQUEST: (400, "This is no answer to a login, or no request for one."),
+    Reason.NO_ATTEMPT: (403, f"This browser has not begun a login, or did not keep the cookie of it. {_AGAIN}"),
+    Reason.WRONG_STATE: (403, f"This answer belongs to another login. {_AGAIN}"),
+    Reason.EXPIRED: (403, f"The login took too long. {_AGAIN}"),
+    Reason.REPLAYED: (403, f"This login was used already. {_AGAIN}"),
+    Reason.DECLINED: (403, "The identity provider did not let you in, or you declined."),
+    Reason.CODE_REFUSED: (403, f"The identity provider does not know this answer, or not any more. {_AGAIN}"),
+    Reason.BAD_TOKEN: (403, "What the identity provider says cannot be verified."),
+    Reason.NO_ADDRESS: (403, "The identity provider tells no e-mail address of you."),
+    Reason.UNVERIFIED_ADDRESS: (403, "The identity provider does not vouch for your e-mail address."),
+    Reason.WRONG_DOMAIN: (403, "Your e-mail address is of no domain that may log in here."),
+    Reason.GUEST: (403, "Guests of the organization may not log in here."),
+    Reason.AMBIGUOUS_ACCOUNT: (403, "Several accounts could be yours; ask the administrator."),
+    Reason.LINKED_ELSEWHERE: (403, "The account of your e-mail address is linked to another identity."),
+    Reason.USER_BLOCKED: (403, "Your account is blocked."),
+    Reason.USER_GONE: (403, "Your account does not exist any more."),
+    Reason.ADMINS_ONLY: (403, "Only administrators may log in here."),
+    Reason.NOT_AVAILABLE: (503, "Single sign-on is not fully configured; tell the gateway's operator."),
+    Reason.PROVIDER_DOWN: (503, "The identity provider does not answer. Please retry shortly."),
+    Reason.PROVIDER_ANSWER: (502, "The identity provider's answer makes no sense; tell the gateway's operator."),
+}
+
+
+def login_refused(reason: str) -> Refusal:
+    """Why nobody is logged in."""
+    status, sentence = _LOGINS[reason]
+    headers = ((b"retry-after", b"5"),) if status == 503 else ()
+    return Refusal(status, "auth_error", sentence, None, reason, headers)
+
+
+def too_many_logins(wait_ms: int) -> Refusal:
+    """What anyone may ask for, asked for too often."""
+    headers = ((b"retry-after", str(-(-wait_ms // 1_000)).encode()),)
+    message = "Too many logins from here, or in all. Please retry later."
+    return Refusal(429, "throttling_error", message, None, "too_many_logins", headers)
+
+
 def already_exists(error: AlreadyExists) -> Refusal:
     """A taken name."""
     status, kind, param, sentence = _TAKEN[error.field]
@@ -140,6 +184,7 @@ def install(app: FastAPI) -> None:
     """Answer every exception that an endpoint may end with."""
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(AlreadyExists, _refused)
+    app.add_exception_handler(LoginFailed, _refused)
     app.add_exception_handler(StoreUnavailable, _refused)
     app.add_exception_handler(TimeoutError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -150,6 +195,8 @@ async def _refused(_request: Request, error: Exception) -> Response:
         return respond(error.refusal)
     if isinstance(error, AlreadyExists):
         return respond(already_exists(error))
+    if isinstance(error, LoginFailed):
+        return respond(login_refused(error.reason))
     return respond(refusals.STORE_UNAVAILABLE)
 
 

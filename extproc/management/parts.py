@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from extproc.encryption import Keyring
 from extproc.guardrails import Guardrails
 from extproc.holds import Scope
+from extproc.identity_providers.house import IdentityProviders
 from extproc.model import Deployment, UnixMs, Upstream
 from extproc.policy.failures import Failures
 from extproc.settings.model import Settings
@@ -65,7 +66,8 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     `previous_digests` are those of master keys that are on their way out. `keyring` gives what seals stored secrets (it
     may raise `SecretUnavailable`), `deployments` those that are served now; `reload_models` reads stored ones again.
     `check_host` raises `ConfigError` where a host's name leads where no stored model may. `guardrails` are those that
-    hold now. `contents` has what was said, where that is stored.
+    hold now. `contents` has what was said, where that is stored. `identity_providers` let people log in, `None` where
+    nobody can.
     """
 
     keys: KeyAdmin
@@ -88,6 +90,7 @@ class ManagementParts(msgspec.Struct, frozen=True, kw_only=True):
     check_host: Callable[[Upstream], Awaitable[None]] = every_host_is_there
     guardrails: Callable[[], Guardrails | None] = no_guardrails
     contents: ContentStore | None = None
+    identity_providers: IdentityProviders | None = None
     explanations: Explanations = msgspec.field(default_factory=MemoryExplanations)
     new_key: Callable[[], str] = generate_key
     new_id: Callable[[], str] = generate_id

@@ -107,7 +107,7 @@ async def new(parts: Parts, caller: Caller, wanted: Annotated[NewUser, Body()] =
     first = key_bounds.of_new(parts, first)
     # What is wrong with the key is told before there is a user.
     key, raw = key_changes.new_key(parts, caller, first)
-    user = await _make(parts, wanted, user_id)
+    user = await make(parts, wanted, user_id)
     made: dict[str, Any] = dict.fromkeys(("key_name", "key_alias", "token", "token_id", "expires")) | {"key": ""}
     try:
         for team in teams:
@@ -133,7 +133,7 @@ async def update(parts: Parts, wanted: UpdateUser) -> Any:
     async with told_of(parts, Scope("user", user_id), changes=changes):
         user = await parts.entities.users.update(user_id, {**changes, "updated_at": parts.now()})
     if user is None:
-        user = await _make(parts, wanted, user_id)
+        user = await make(parts, wanted, user_id)
     teams = await _teams_of(parts, [user])
     return {"user_id": user.id, "data": team_rows.user_row(user, teams[user.id])}
 
@@ -207,7 +207,8 @@ async def _block(parts: ManagementParts, user_id: str, *, blocked: bool) -> dict
     return team_rows.user_row(user, (await _teams_of(parts, [user]))[user.id])
 
 
-async def _make(parts: ManagementParts, wanted: UserFields, user_id: str) -> User:
+async def make(parts: ManagementParts, wanted: UserFields, user_id: str) -> User:
+    """A new user. Raises `AlreadyExists` for a taken id or e-mail address."""
     now = parts.now()
     changes = for_new(changes_of(wanted, User, parts, renamed=_RENAMED, further=UserFurther))
     user = User(id=user_id, created_at=now, updated_at=now, **{"role": "internal_user", **changes})

@@ -61,13 +61,14 @@ _TABLE: dict[Who, str] = {
     Who.ANYONE: """
         GET /health/liveliness  GET /health/liveness  GET /health/readiness  GET /metrics  GET /metrics/worker
         GET /openapi.json  GET /docs  GET /docs/assets/{name}
+        GET /sso/key/generate  GET /sso/callback  GET /sso/readiness  POST /sso/cli/key
     """,
     Who.EVERY_KEY: """
         GET /key/info  POST /key/health  GET /user/info  GET /v2/user/info  GET /health  GET /extproc/explain
         GET /user/{user_id}  GET /user/{user_id}/export
         GET /v1/models  GET /models  GET /v1/models/{model:path}  GET /models/{model:path}
         GET /model/info  GET /v1/model/info  GET /v2/model/info
-        POST /guardrails/apply_guardrail  GET /guardrails/list
+        POST /session/logout  POST /guardrails/apply_guardrail  GET /guardrails/list
         GET /spend/logs  GET /spend/logs/v2  GET /spend/logs/ui  GET /spend/logs/ui/{request_id}
         POST /spend/calculate
     """,

@@ -148,7 +148,9 @@ def _serve_arguments(wishes: Wishes, place: Layout, worker: int, simulated: str 
     provider = ("--simulated-provider", simulated) if simulated else ()
     data = ("--data-dir", place.data_dir, "--drain-seconds", str(wishes.drain_seconds))
     which = ("--workers", str(place.workers), "--worker", str(worker)) if place.workers > 1 else ()
-    return ("serve", *config, *strict, *data, *which, *provider)
+    # Whoever logs in from this machine comes back to the port that they came to.
+    ports = ("--http-port", str(wishes.ports.http), "--https-port", str(wishes.ports.https))
+    return ("serve", *config, *strict, *data, *which, *(ports if wishes.ports != layout.Ports() else ()), *provider)
 
 
 def _nothing_usable(settings: Settings) -> str:

@@ -47,7 +47,7 @@ ALLOWED = {
     "PATCH /model/{model_id}/update": "A",
     "DELETE /customer/delete": "A", "GET /customer/{customer_id}/export": "A",
     "DELETE /end_user/delete": "A", "GET /end_user/{customer_id}/export": "A",
-    "POST /guardrails/apply_guardrail": "AVIRCK", "GET /guardrails/list": "AVIRCK",
+    "POST /session/logout": "AVIRCK", "POST /guardrails/apply_guardrail": "AVIRCK", "GET /guardrails/list": "AVIRCK",
     "GET /v2/user/info": "AVIRCK", "GET /spend/logs/v2": "AVIRCK", "GET /spend/logs/ui": "AVIRCK",
     "GET /spend/logs/ui/{request_id}": "AVIRCK",
     "POST /spend/calculate": "AVIRCK", "GET /v2/team/list": "AVIRK", "GET /team/available": "AVIRK",

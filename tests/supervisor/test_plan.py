@@ -133,6 +133,15 @@ def test_the_processor_is_this_program_with_the_same_wishes(tmp_path, config, mo
     assert processor.lifeline
 
 
+def test_the_processor_knows_on_which_ports_people_come(tmp_path, config, monkeypatch):
+    monkeypatch.setenv("MY_PROVIDER_KEY", "sk-provider")
+    monkeypatch.setenv("SSL_CERT_FILE", __file__)
+
+    ((processor,),) = planned(tmp_path, config=config, ports=layout.Ports(http=0, https=9443)).inner
+
+    assert processor.command[-5:-1] == ("--http-port", "0", "--https-port", "9443")
+
+
 def test_the_processor_has_longer_to_stop_than_its_requests_to_end(tmp_path):
     found = planned(tmp_path, drain_seconds=7)
 

@@ -1,0 +1,133 @@
+"""Whose account a login opens, what a new one has, and what becomes of the keys of logins."""
+
+from __future__ import annotations
+
+import asyncio
+
+from management.asking import error, get, post
+from management.logging_in import (
+    browser,
+    house,
+    key_of,
+    logged_in,
+    message,
+    provider,
+    row,
+    running,
+    users,
+)
+
+from extproc.management import sso_accounts
+from extproc.policy import sso
+
+__all__ = ["browser", "house", "provider", "running"]
+
+
+async def test_an_account_is_made_once_and_every_change_of_it_is_in_the_trail(house, browser, admin):
+    await key_of(browser)
+    await key_of(browser)
+
+    (user,) = await users(house)
+    entries = (await get(admin, "/audit", page_size=100))["audit_logs"]
+    assert {(entry["action"], entry["table_name"]) for entry in entries} == {
+        ("created", "LiteLLM_UserTable"), ("created", "LiteLLM_VerificationToken"),
+    }  # fmt: skip
+    assert {entry["changed_by"] for entry in entries} == {user["user_id"]}
+
+
+async def test_an_account_of_the_address_is_taken_with_its_role_and_known_by_its_id_from_then_on(
+    house, browser, admin, provider
+):
+    await post(admin, "/user/new", user_id="u-1", user_email="Ada@Company.com", user_role="proxy_admin_viewer",
+               auto_create_key=False)  # fmt: skip
+    house.open(row(provider.issuer, role_claim="groups", roles=(("proxy_admin", ("admins",)),)))
+    provider.claims = {"groups": ["admins"]}
+
+    await key_of(browser)
+    provider.claims = {"email": "ada.new@company.com"}
+    await key_of(browser)
+
+    (user,) = await users(house)
+    assert (user["user_id"], user["user_role"]) == ("u-1", "proxy_admin_viewer")
+    assert user["sso_user_id"] == f"{provider.issuer}|person-1"
+    assert user["key_count"] == 2
+
+
+async def test_who_has_the_address_of_somebody_else_from_before_does_not_get_the_account(browser, provider):
+    await key_of(browser)
+    provider.claims = {"sub": "person-2"}
+
+    error(await logged_in(browser), 403, message=message(sso.Reason.LINKED_ELSEWHERE))
+
+
+async def test_an_administrators_account_is_not_opened_by_a_name_that_nobody_proved(house, browser, admin, provider):
+    await post(admin, "/user/new", user_email="ada@company.com", user_role="proxy_admin", auto_create_key=False)
+    house.open(row(provider.issuer, kind=sso.MICROSOFT))
+    provider.claims = {"preferred_username": "ada@company.com", "email": "ada@company.com"}
+
+    error(await logged_in(browser), 403, message=message(sso.Reason.UNVERIFIED_ADDRESS))
+    provider.claims = {"email": "ada@company.com", "xms_edov": True}
+    await key_of(browser)
+
+
+async def test_a_blocked_user_is_refused(browser, admin, house):
+    await key_of(browser)
+    (user,) = await users(house)
+    await post(admin, "/user/block", user_id=user["user_id"])
+
+    error(await logged_in(browser), 403, message=message(sso.Reason.USER_BLOCKED))
+
+
+async def test_new_accounts_have_what_the_configuration_and_their_groups_give(house, browser, provider):
+    house.open(
+        row(provider.issuer, role_claim="groups", roles=(("proxy_admin_viewer", ("audit",)),)),
+        newcomers={"user_role": "internal_user_viewer", "max_budget": "12.5", "models": ["gpt-4o"]},
+    )
+    await key_of(browser)
+    provider.claims = {"sub": "person-2", "email": "bob@company.com", "groups": ["audit", "x"]}
+    await key_of(browser)
+
+    found = {user["user_email"]: user for user in await users(house)}
+    assert {email: user["user_role"] for email, user in found.items()} == {
+        "ada@company.com": "internal_user_viewer", "bob@company.com": "proxy_admin_viewer",
+    }  # fmt: skip
+    assert {(user["max_budget"], *user["models"]) for user in found.values()} == {(12.5, "gpt-4o")}
+
+
+async def test_where_only_administrators_may_enter_nobody_else_does(house, browser, admin, provider):
+    house.open(row(provider.issuer), admins_only=True)
+
+    error(await logged_in(browser), 403, message=message(sso.Reason.ADMINS_ONLY))
+    assert await users(house) == []
+    await post(admin, "/user/new", user_email="ada@company.com", user_role="proxy_admin", auto_create_key=False)
+    await key_of(browser)
+
+
+async def test_two_first_logins_at_once_make_one_account(house):
+    async with house.browser() as one, house.browser() as other:
+        keys = await asyncio.gather(key_of(one), key_of(other))
+
+    assert len({*keys}) == 2
+    assert len(await users(house)) == 1
+
+
+async def test_keys_of_logins_do_not_pile_up(house, browser, admin, monkeypatch):
+    monkeypatch.setattr(sso_accounts, "MOST_KEYS", 2)
+    first = await key_of(browser)
+    for _ in range(2):
+        house.gateway.now += 1_000
+        await key_of(browser)
+
+    assert (await get(admin, "/key/list"))["total_count"] == 2
+    async with house.gateway.caller(first) as own:
+        assert (await own.get("/key/info")).status_code == 401
+
+
+async def test_keys_of_logins_that_have_ended_are_deleted_at_the_next_one(house, browser, admin, provider):
+    await key_of(browser)
+    house.gateway.now += 24 * 3_600_000
+    seconds = house.gateway.now // 1_000
+    provider.claims = {"iat": seconds, "exp": seconds + 300}
+    await key_of(browser)
+
+    assert (await get(admin, "/key/list"))["total_count"] == 1
