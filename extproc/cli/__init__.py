@@ -21,6 +21,7 @@ from extproc.cli import (
     auditing,
     importing,
     keys,
+    login,
     migrating,
     owners,
     profile,
@@ -51,6 +52,8 @@ app.command("rotate-encryption-key")(rotating.rotate_encryption_key)
 app.command("verify-ledger")(verifying.verify_ledger)
 app.command("verify-audit")(auditing.verify_audit)
 app.command("verify-receipt")(auditing.verify_receipt)
+app.command()(login.login)
+app.command()(login.logout)
 app.command()(redacting.redact)
 app.command()(migrating.migrate)
 app.command("import-litellm")(importing.import_litellm)

@@ -135,13 +135,19 @@ class Gateway:
 @contextmanager
 def gateway(context: typer.Context) -> Iterator[Gateway]:
     """The gateway that the options, the environment or a profile name."""
+    profile = context.obj()
+    with client(profile.url, profile.ca, profile.key) as found:
+        yield found
+
+
+@contextmanager
+def client(url: str, ca: str | None, key: str | None = None) -> Iterator[Gateway]:
+    """The gateway at this URL, asked with this key or with none. `ca` is a PEM file to trust beside the system's."""
     import httpx2
 
-    profile = context.obj()
-    headers = {"authorization": f"Bearer {profile.key}"}
-    trust = _trust(profile.ca)
-    with httpx2.Client(base_url=profile.url, headers=headers, timeout=_SECONDS, verify=trust) as client:
-        yield Gateway(client)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    with httpx2.Client(base_url=url, headers=headers, timeout=_SECONDS, verify=_trust(ca)) as found:
+        yield Gateway(found)
 
 
 def sure(question: str, *, yes: bool) -> None:

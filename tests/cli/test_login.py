@@ -1,0 +1,148 @@
+"""`extproc login` keeps a key that a person got by single sign-on; `extproc logout` ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import tomllib
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import msgspec
+import pytest
+from cli.running_management import running_management
+from identity_provider import IdentityProvider, running_identity_provider
+from management.logging_in import RING, row
+
+from extproc.cli import login
+from extproc.identity_providers.house import IdentityProviders
+from extproc.policy import sso
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[IdentityProvider]:
+    """In a thread of its own: the command does not run in a loop."""
+    started, found = threading.Event(), []
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        async with running_identity_provider() as running:
+            found.append(running)
+            started.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert started.wait(30)
+    yield found[0]
+    loop.call_soon_threadsafe(ended.set)
+    thread.join(30)
+    loop.close()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("EXTPROC_URL", "EXTPROC_API_KEY", "EXTPROC_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settings = sso.SingleSignOn(providers=(row(provider.issuer),))
+
+    def parts(url: str) -> dict[str, Any]:
+        at_home = msgspec.structs.replace(settings, base_url=url)
+        return {"identity_providers": IdentityProviders(at_home), "keyring": lambda: RING}
+
+    with running_management(tmp_path, parts) as url:
+        yield url
+
+
+class Browser:
+    """Opens one address, as a person who logs in would, and goes wherever it is sent."""
+
+    def __init__(self, first: str = "") -> None:
+        self.first = first
+        self.visited: list[str] = []
+        self._threads: list[threading.Thread] = []
+
+    def open(self, address: str) -> bool:
+        thread = threading.Thread(target=self._visit, args=(address,))
+        thread.start()
+        self._threads.append(thread)
+        return True
+
+    def _visit(self, address: str) -> None:
+        port = parse_qs(urlsplit(address).query)["cli_port"][0]
+        with httpx.Client(follow_redirects=True, timeout=30) as client:
+            if self.first:
+                assert client.get(f"http://127.0.0.1:{port}{self.first}").status_code == 404
+            shown = client.get(address)
+        self.visited += [str(each.url) for each in (*shown.history, shown)]
+        self.page = shown.text
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.join(30)
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    found = Browser()
+    monkeypatch.setattr(webbrowser, "open", found.open)
+    with contextlib.closing(found):
+        yield found
+
+
+def kept(tmp_path: Path) -> dict[str, Any]:
+    return tomllib.loads((tmp_path / "config" / "llm-extproc" / "profiles.toml").read_text())
+
+
+def test_a_person_logs_in_uses_the_gateway_and_logs_out(run, gateway, browser, tmp_path):
+    ended = run("login", "--url", gateway)
+    browser.close()
+
+    assert (ended.code, ended.out[:39]) == (0, "logged in as ada@company.com (internal_")
+    key = kept(tmp_path)["default"]["key"]
+    assert not [address for address in browser.visited if key in address]
+    assert key not in ended.out + ended.err + browser.page
+    assert "close this page" in browser.page
+    assert run("keys", "list").code == 0
+
+    assert run("logout").out == "logged out\n"
+    assert "default" not in kept(tmp_path)
+    assert httpx.get(f"{gateway}/key/info", headers={"authorization": f"Bearer {key}"}).status_code == 401
+
+
+@pytest.mark.parametrize("first", ["/?code=x&state=another", "/?state=", "/favicon.ico"])
+def test_what_else_comes_to_the_port_changes_nothing(run, gateway, browser, tmp_path, first):
+    browser.first = first
+
+    assert run("login", "--url", gateway, "--profile", "work").code == 0
+    assert kept(tmp_path)["work"]["url"] == gateway
+
+
+def test_without_a_browser_the_address_is_printed(run, gateway, monkeypatch):
+    monkeypatch.setattr(login, "WAIT_SECONDS", 0)
+
+    ended = run("login", "--url", gateway, "--no-browser")
+
+    assert ended.code == 1
+    assert ended.out.startswith(f"Log in at:\n{gateway}/sso/key/generate?cli_port=")
+    assert "nobody logged in" in ended.err
+
+
+def test_who_is_not_logged_in_cannot_log_out(run, gateway):
+    assert run("logout").code == 2
+
+
+def test_a_key_that_is_gone_already_is_forgotten_all_the_same(run, gateway, browser, tmp_path):
+    run("login", "--url", gateway)
+    key = kept(tmp_path)["default"]["key"]
+    httpx.post(f"{gateway}/session/logout", headers={"authorization": f"Bearer {key}"})
+
+    assert run("logout").code == 0
+    assert "default" not in kept(tmp_path)
