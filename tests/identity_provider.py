@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import JWKRegistry, Key
 
 from extproc.identity_providers.questions import challenge
 
@@ -33,7 +33,7 @@ class IdentityProvider:
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
         self.asked: collections.Counter[str] = collections.Counter()
-        self.keys: list[RSAKey] = []
+        self.keys: list[Key] = []
         self.mend()
 
     def mend(self) -> None:
@@ -46,12 +46,14 @@ class IdentityProvider:
         self._codes: dict[str, dict[str, str]] = {}
         self.rotate()
 
-    def rotate(self) -> None:
+    def rotate(self, kind: str = "EC", size: str | int = "P-256", algorithm: str = "ES256") -> None:
         """The old key is gone; the next token is signed with a new one."""
-        self.keys = [RSAKey.generate_key(2048, {"kid": secrets.token_hex(4), "use": "sig"})]
+        self.keys = [JWKRegistry.generate_key(kind, size, {"kid": secrets.token_hex(4), "use": "sig"})]
+        self.algorithm = algorithm
 
     def signed(self, claims: dict[str, Any]) -> str:
-        return jwt.encode({"alg": "RS256", "kid": self.keys[0].kid}, claims, self.keys[0])
+        header = {"alg": self.algorithm, "kid": self.keys[0].kid}
+        return jwt.encode(header, claims, self.keys[0], algorithms=[self.algorithm])
 
     def app(self) -> FastAPI:
         app = FastAPI()
