@@ -3,7 +3,7 @@
 Anyone may begin a login and come back from one, so each request is bounded: how often, how long, how large. Nothing of
 a login is kept here between its requests (`sso_attempts`), nothing that the provider says is believed before it is
 verified (`identity_providers`), and what it is worth is decided in `policy.sso`. Browsers are sent to the identity
-provider, or to the loopback of the machine that they run on, and nowhere else.
+provider, people by a link to the loopback of the machine that they are at, and nobody anywhere else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from extproc.management.documentation import ERRORS, ErrorEnvelope
 from extproc.management.errors import Refused, bad_request, login_refused, respond, too_many_logins
 from extproc.management.parts import ManagementParts, Parts, parts_of
 from extproc.management.sso_attempts import Attempt, Cli, Grant
-from extproc.management.sso_pages import key_page, providers_page
+from extproc.management.sso_pages import command_line_page, key_page, providers_page
 from extproc.model import User
 from extproc.policy import sso
 from extproc.policy.sso import Reason
@@ -176,7 +176,7 @@ async def begin(parts: Parts, providers: Providers, wanted: Annotated[Beginning,
     _CALLBACK,
     summary="Come back from an identity provider",
     response_model=None,
-    responses={200: {**_HTML, "description": "The key"}, 303: {"description": "To the command line that waits"}},
+    responses={200: {**_HTML, "description": "The key, or a link to the command line that waits for it"}},
 )
 async def come_back(
     request: Request, parts: Parts, providers: Providers, answer: Annotated[Answer, Query()]
@@ -250,7 +250,7 @@ async def _finish(request: Request, parts: ManagementParts, providers: IdentityP
         raise LoginFailed(identity)
     user = await sso_accounts.account(parts, providers, identity, address(request, parts))
     if attempt.cli is not None:
-        return _to_command_line(parts, attempt, attempt.cli, user)
+        return _to_command_line(parts, attempt, attempt.cli, user, identity.email)
     made = await sso_accounts.key(parts, user, attempt.provider, providers.settings.session_duration, attempt.state)
     return key_page(key=made["key"], email=identity.email, expires=made["expires"], base_url=_base(providers))
 
@@ -263,7 +263,7 @@ def _attempt(request: Request, parts: ManagementParts, providers: IdentityProvid
     return attempt
 
 
-def _to_command_line(parts: ManagementParts, attempt: Attempt, cli: Cli, user: User) -> Response:
+def _to_command_line(parts: ManagementParts, attempt: Attempt, cli: Cli, user: User, email: str) -> Response:
     """Back to the loopback (RFC 8252 §7.3), with a code in place of the key: an address is written down anywhere."""
     grant = Grant(
         id=attempt.state,
@@ -273,7 +273,7 @@ def _to_command_line(parts: ManagementParts, attempt: Attempt, cli: Cli, user: U
         expires_at=parts.now() + sso_attempts.GRANT_MS,
     )
     told = urlencode({"code": sso_attempts.sealed(parts, grant), "state": cli.state})
-    return RedirectResponse(f"http://127.0.0.1:{cli.port}/?{told}", 303)
+    return command_line_page(email=email, port=cli.port, url=f"http://127.0.0.1:{cli.port}/?{told}")
 
 
 def _cli(wanted: Beginning) -> Cli | None:

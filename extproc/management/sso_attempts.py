@@ -22,7 +22,7 @@ from extproc.management.parts import ManagementParts
 from extproc.model import UnixMs
 from extproc.policy.sso import Reason
 
-ATTEMPT_MS, GRANT_MS = 600_000, 60_000
+ATTEMPT_MS, GRANT_MS = 600_000, 120_000
 MAX_SEALED = 4_096
 ALIAS = "sso-"
 

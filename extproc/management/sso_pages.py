@@ -1,4 +1,4 @@
-"""The two pages that people see who log in: plain HTML without scripts, styles or anything from elsewhere.
+"""The pages that people see who log in: plain HTML without scripts, styles or anything from elsewhere.
 
 Whatever is put in is escaped, and the policy would let nothing run or load that were not. No cache keeps them.
 """
@@ -33,11 +33,21 @@ export OPENAI_API_KEY=&lt;your key&gt;</pre>
 <p>The command line gets one by itself: <code>extproc login --url {base}</code>.</p>
 <p>Close this page when you have the key.</p>"""
 
+_CLI = """<p>You are logged in as {email}. A program on this computer waits for a key of yours, at port {port}.</p>
+<p>If you have just typed <code>extproc login</code>, <a href="{url}">let it have the key</a>.</p>
+<p>If you have not, close this page: somebody else wants a key of yours.</p>"""
+
 
 def key_page(*, key: str, email: str, expires: str, base_url: str) -> HTMLResponse:
     """The only place where the key of a login is shown."""
     told = {"key": key, "email": email, "expires": expires, "base": base_url}
     return _page("You are logged in", _KEY.format(**{name: escape(value) for name, value in told.items()}))
+
+
+def command_line_page(*, email: str, port: int, url: str) -> HTMLResponse:
+    """Nothing goes to the loopback before the person says so: a link from anywhere may have begun this login."""
+    told = {"email": email, "port": str(port), "url": url}
+    return _page("Log in the command line", _CLI.format(**{name: escape(value) for name, value in told.items()}))
 
 
 def providers_page(names: Sequence[str], base_url: str) -> HTMLResponse:

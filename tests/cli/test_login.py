@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
+import re
 import threading
 import tomllib
 import webbrowser
@@ -62,7 +64,7 @@ def gateway(tmp_path: Path, provider: IdentityProvider, monkeypatch: pytest.Monk
 
 
 class Browser:
-    """Opens one address, as a person who logs in would, and goes wherever it is sent."""
+    """Opens one address, as a person who logs in would, goes wherever it is sent, and clicks what it is shown."""
 
     def __init__(self, first: str = "") -> None:
         self.first = first
@@ -80,8 +82,10 @@ class Browser:
         with httpx.Client(follow_redirects=True, timeout=30) as client:
             if self.first:
                 assert client.get(f"http://127.0.0.1:{port}{self.first}").status_code == 404
-            shown = client.get(address)
-        self.visited += [str(each.url) for each in (*shown.history, shown)]
+            asked = client.get(address)
+            (link,) = re.findall(r'href="([^"]+)"', asked.text)
+            shown = client.get(html.unescape(link))
+        self.visited += [str(each.url) for each in (*asked.history, asked, shown)]
         self.page = shown.text
 
     def close(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
+import httpx
 import pytest
 from management.asking import error, get, post
 from management.logging_in import (
@@ -157,13 +159,19 @@ async def test_an_answer_that_is_none_is_refused(browser, answer, status, reason
     assert "script" not in refused.text
 
 
+def waiting(page: httpx.Response) -> SplitResult:
+    """Where the page's one link leads."""
+    (link,) = re.findall(r'href="([^"]+)"', page.text)
+    return urlsplit(html.unescape(link))
+
+
 async def test_a_command_line_gets_the_key_for_its_verifier_once(house, browser):
-    back = await logged_in(browser, **CLI)
-    told = urlsplit(back.headers["location"])
+    page = await logged_in(browser, **CLI)
+    told = waiting(page)
     query = {name: values[0] for name, values in parse_qs(told.query).items()}
 
-    assert (back.status_code, told.scheme, told.netloc, query["state"]) == (303, "http", "127.0.0.1:40000", "s" * 20)
-    assert "sk-" not in back.headers["location"]
+    assert (page.status_code, told.scheme, told.netloc, query["state"]) == (200, "http", "127.0.0.1:40000", "s" * 20)
+    assert "sk-" not in page.text
     redeem = {"code": query["code"], "verifier": VERIFIER}
     error(await browser.post("/sso/cli/key", json={**redeem, "verifier": "w" * 43}), 400)
     made = await post(browser, "/sso/cli/key", **redeem)
@@ -182,8 +190,7 @@ async def test_a_command_line_gets_the_key_for_its_verifier_once(house, browser)
     ],
 )
 async def test_a_command_line_gets_no_key_for_who_is_gone_by_then(house, browser, admin, change, status, reason):
-    back = await logged_in(browser, **CLI)
-    code = parse_qs(urlsplit(back.headers["location"]).query)["code"][0]
+    code = parse_qs(waiting(await logged_in(browser, **CLI)).query)["code"][0]
     (user,) = await users(house)
     if change == "wait":
         house.gateway.now += sso_attempts.GRANT_MS
