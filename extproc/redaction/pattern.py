@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
+from typing import Any
 
 import re2
 
@@ -157,7 +158,18 @@ def finder(pattern: str, max_mem: int) -> Callable[[bytes, int], int]:
     RE2 itself is asked: `search` puts a generator and a match object around it, which costs twice as much as to look
     through the few characters of a stream's piece.
     """
-    match, anywhere = compiled(pattern, max_mem)._regexp.Match, re2._Anchor.UNANCHORED
+    made = compiled(pattern, max_mem)
+    return _inner(made) or (lambda seen, start: found.start() if (found := made.search(seen, start)) else -1)
+
+
+def _inner(made: Any) -> Callable[[bytes, int], int] | None:
+    """The same from inside the wheel, which promises it to nobody: `None` where it is not as it was."""
+    try:
+        match, anywhere = made._regexp.Match, re2._Anchor.UNANCHORED
+        if match(anywhere, b"", 0, 0)[0][0] not in {-1, 0}:
+            return None
+    except (AttributeError, TypeError, LookupError):
+        return None
     return lambda seen, start: match(anywhere, seen, start, len(seen))[0][0]
 
 

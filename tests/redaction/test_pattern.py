@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.redaction import pattern
 from extproc.redaction.pattern import InvalidPattern, beginnings, compiled, parse, render, width
 
 
@@ -111,3 +112,18 @@ def test_whatever_more_text_makes_a_match_has_begun_before(pattern, text, more):
         alone = program.match(text.encode(), start)
         longer = program.match((text + more).encode(), start)
         assert (alone and alone.span()) == (longer and longer.span())
+
+
+@pytest.mark.parametrize("inside", [None, "Match of another kind", lambda *_: [(7, 7)]])
+def test_a_wheel_that_has_changed_inside_is_asked_as_it_says(monkeypatch, inside):
+    made = pattern.compiled("b+")
+
+    class Changed:
+        search = made.search
+        if inside is not None:
+            _regexp = type("Regexp", (), {"Match": staticmethod(inside) if callable(inside) else inside})
+
+    monkeypatch.setattr(pattern, "compiled", lambda *_: Changed)
+    find = pattern.finder("b+", 1)
+
+    assert [find(b"aabba", start) for start in (0, 3, 4)] == [2, 3, -1]
