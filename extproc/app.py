@@ -25,7 +25,6 @@ from pydantic import SecretStr
 
 from extproc import guardrails, opening, server
 from extproc.admission import Surroundings
-from extproc.contents import Contents
 from extproc.events import Header
 from extproc.identity_providers.house import IdentityProviders
 from extproc.inspection import Inspectors
@@ -34,7 +33,6 @@ from extproc.master_keys import MasterKeys
 from extproc.model import Deployment, Outcome, UnixMs
 from extproc.opening import Counting
 from extproc.payload_keys import PayloadKey, PayloadKeys
-from extproc.policy import windows
 from extproc.policy.expectation import Expectations
 from extproc.policy.failures import Failures
 from extproc.policy.outages import OnOutage
@@ -46,7 +44,7 @@ from extproc.reservation import Rules
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
 from extproc.stored_models import EncryptionKeys, StoredModels
-from extproc.stores import leftovers, outbox, sql_contents
+from extproc.stores import leftovers, outbox
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
 from extproc.stores.explanations import Explained
@@ -54,7 +52,6 @@ from extproc.stores.guarded import GuardedKeys
 from extproc.stores.outbox import Outbox
 from extproc.stores.recorder import Recorder
 from extproc.stores.sql import SqlStore
-from extproc.stores.sql_retention import Retention, purge_until_cancelled
 from extproc.telemetry.logs import log_exchange
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.workers import WorkersMetrics
@@ -122,7 +119,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
             counting.reservations.sweep_until_cancelled(recorder),
             asyncio.to_thread(tokens.preload),
             *([leftovers.ship(outboxes, layout.workers, recorder_of)] if worker == 0 else []),
-            *_keeping(settings, store, metrics, contents),
+            *opening.keeping(settings, store, contents, now, metrics.ledger_purged),
         ):
             await stack.enter_async_context(_running(work, stop))
         failures = opening.failures(settings, metrics.authentication_failed)
@@ -254,28 +251,6 @@ def _surroundings(
 def _payload_keys(rows: Sequence[PayloadKey]) -> PayloadKeys | None:
     resolver = SecretResolver()
     return PayloadKeys(rows, lambda key: resolver.resolve(key).get_secret_value()) if rows else None
-
-
-def _keeping(
-    settings: Settings, store: SqlStore, metrics: Metrics, contents: Contents | None
-) -> Iterator[Coroutine[Any, Any, None]]:
-    """What stores what was said, and purges it and the ledger where they are not kept for ever."""
-    if contents is not None:
-        yield contents.store_until_cancelled()
-    if settings.keep_ledger_ms is not None:
-        retention = Retention(
-            keep_ms=settings.keep_ledger_ms,
-            interval_ms=settings.purge_interval_ms,
-            everybody=settings.everybody,
-            most_ms=windows.most_ms,
-            now=now,
-            report=metrics.ledger_purged,
-        )
-        yield purge_until_cancelled(store.database, retention)
-    if settings.keep_prompts_ms is not None:
-        yield sql_contents.purge_until_cancelled(
-            store.contents, settings.keep_prompts_ms, settings.purge_interval_ms, now
-        )
 
 
 def _credentials_of(resolver: SecretResolver) -> Callable[[Deployment], Header | None]:

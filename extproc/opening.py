@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -24,13 +25,13 @@ from extproc.errors import ConfigError, SecretUnavailable
 from extproc.holds import Scope
 from extproc.identity_providers.house import IdentityProviders
 from extproc.model import SecretRef, UnixMs
-from extproc.policy import limits
+from extproc.policy import limits, windows
 from extproc.policy.failures import Failures, Pace
 from extproc.policy.limits import House
 from extproc.secret_managers.keeping import KeptSecrets
 from extproc.secrets import SecretResolver
 from extproc.settings import Layout, Settings
-from extproc.stores import sql_url
+from extproc.stores import sql_contents, sql_retention, sql_url
 from extproc.stores.audit_chain import AuditKey
 from extproc.stores.cached import CachedKeys
 from extproc.stores.contract import Health
@@ -39,6 +40,7 @@ from extproc.stores.explanations import Explanations, MemoryExplanations, RedisE
 from extproc.stores.guarded_counters import Guard, GuardedCounters
 from extproc.stores.reservations import Reservations
 from extproc.stores.sql import SqlStore
+from extproc.stores.sql_retention import Retention
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +141,31 @@ def contents(
     kept = Contents(store.contents, keyring, guardrails.of_everything(), settings.redaction_deadline_ms, report)
     stack.push_async_callback(kept.close)
     return kept
+
+
+def keeping(
+    settings: Settings,
+    store: SqlStore,
+    contents: Contents | None,
+    now: Callable[[], UnixMs],
+    purged: Callable[[int, UnixMs], None],
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """What stores what was said, and purges it and the ledger where they are not kept for ever, until cancelled."""
+    if contents is not None:
+        yield contents.store_until_cancelled()
+    interval_ms = settings.purge_interval_ms
+    if settings.keep_ledger_ms is not None:
+        retention = Retention(
+            keep_ms=settings.keep_ledger_ms,
+            interval_ms=interval_ms,
+            everybody=settings.everybody,
+            most_ms=windows.most_ms,
+            now=now,
+            report=purged,
+        )
+        yield sql_retention.purge_until_cancelled(store.database, retention)
+    if settings.keep_prompts_ms is not None:
+        yield sql_contents.purge_until_cancelled(store.contents, settings.keep_prompts_ms, interval_ms, now)
 
 
 def audit_key(settings: Settings, master_key: SecretStr) -> AuditKey | None:
