@@ -92,7 +92,6 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         stack.push_async_callback(store.close)
         guarded = GuardedKeys(store, "keys", deadline_ms=settings.store_deadline_ms, report=metrics.store_up)
         keys = CachedKeys(guarded, ttl_ms=settings.key_cache_ttl_ms, size=settings.key_cache_size, now=now)
-        metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
         counting = opening.counting(settings, stack, store, keys, now, metrics.store_up)
         opening.revocations(settings, stack, keys, counting, metrics.store_up)
         outboxes = Path(layout.data_dir) / "outbox"
@@ -102,10 +101,7 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
 
         recorder = recorder_of(outboxes / str(worker))
         stack.push_async_callback(recorder.close)
-        metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
-        if worker == 0:
-            told = "Segments of all outboxes here with receipts that cannot be read."
-            metrics.watch("extproc_outbox_set_aside", told, lambda: outbox.set_aside(outboxes))
+        _watch(metrics, keys, recorder, outboxes if worker == 0 else None)
         master = MasterKeys(settings, master_key)
         models = StoredModels(settings, store.models, EncryptionKeys(settings).ring)
         await models.reload()
@@ -146,6 +142,15 @@ async def serve(settings: Settings, layout: Layout, master_key: SecretStr, *, wo
         logger.info("serving", extra={"processor": layout.processor_sockets[worker], "worker": worker})
         await stop.wait()
         logger.info("draining", extra={"in_flight": processor.in_flight})
+
+
+def _watch(metrics: Metrics, keys: CachedKeys, recorder: Recorder, outboxes: Path | None) -> None:
+    """What is asked for at each scrape; of all outboxes here, by the first worker only."""
+    metrics.watch("extproc_cached_keys", "Keys in memory, unknown ones too.", lambda: len(keys))
+    metrics.watch("extproc_outbox_depth", "Receipts not yet booked.", lambda: recorder.depth)
+    if outboxes is not None:
+        told = "Segments of all outboxes here with receipts that cannot be read."
+        metrics.watch("extproc_outbox_set_aside", told, lambda: outbox.set_aside(outboxes))
 
 
 def _follow(

@@ -29,6 +29,8 @@ async def test_a_worker_purges_what_is_older_than_the_configuration_says(tmp_pat
         async with asyncio.timeout(WITHIN_SECONDS):
             while "extproc_ledger_purged_rows_total 2.0" not in (told := (await server.ask("/metrics")).text):
                 await asyncio.sleep(0.02)
+            while '"ledger_purged"' not in server.wrote("err"):
+                await asyncio.sleep(0.02)
 
     assert [row.receipt.event_id for row in await store.rows(SpendFilter(), limit=9)] == ["e29"]
     await store.close()
