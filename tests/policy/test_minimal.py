@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from extproc.policy.minimal import MOST_METADATA_BYTES, TOO_LONG, Kept
+import pytest
+
+from extproc.policy.minimal import MOST_METADATA_BYTES, TOO_LARGE, TOO_LONG, Kept
 
 TOLD = {"user_consent": "storage:true", "patient": "Ann", "trace": {"id": 1}}
 
@@ -27,3 +29,15 @@ def test_metadata_as_long_as_a_document_is_left_out_and_that_is_told():
 
 def test_what_is_left_out_does_not_count():
     assert Kept(metadata_fields=frozenset({"a"})).metadata({"a": "b", "c": "x" * MOST_METADATA_BYTES}) == {"a": "b"}
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1])
+def test_a_number_that_no_receipt_can_hold_is_left_out_and_that_is_told(number):
+    assert Kept().metadata({"a": [{"b": number}]}) == TOO_LARGE
+    assert Kept(metadata_fields=frozenset({"c"})).metadata({"a": number, "c": 1}) == {"c": 1}
+
+
+def test_other_numbers_are_kept():
+    told = {"a": [2**64 - 1, -(2**63), 1.5e300, True, None]}
+
+    assert Kept().metadata(told) == told
