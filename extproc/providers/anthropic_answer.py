@@ -26,6 +26,7 @@ class AnthropicAnswer:
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._texts: dict[int, dict[str, list[str]]] = {}
 
@@ -33,9 +34,10 @@ class AnthropicAnswer:
         kind = event.get("type") if isinstance(event, dict) else None
         if kind == "message_start":
             self._message |= _object(event, "message")
+            self._usage |= _object(self._message, "usage")
         elif kind == "message_delta":
-            usage = _object(self._message, "usage") | _object(event, "usage")
-            self._message |= _object(event, "delta") | {"usage": usage}
+            self._usage |= _object(event, "usage")
+            self._message |= _object(event, "delta")
         elif kind == "content_block_start":
             self._begin(event)
         elif kind == "content_block_delta":
@@ -43,7 +45,8 @@ class AnthropicAnswer:
 
     def answer(self) -> dict[str, Any]:
         content = [self._block(index) for index in sorted(self._blocks)]
-        return {**self._message, "content": content} if self._message else {}
+        usage = {"usage": self._usage} if self._usage else {}
+        return {**self._message, **usage, "content": content} if self._message else {}
 
     def _begin(self, event: dict[str, Any]) -> None:
         index = event.get("index")
@@ -54,14 +57,19 @@ class AnthropicAnswer:
 
     def _grow(self, event: dict[str, Any]) -> None:
         index, delta = event.get("index"), _object(event, "delta")
-        if index not in self._blocks:
+        if not isinstance(index, int) or index not in self._blocks:
             return
         if isinstance(citation := delta.get("citation"), dict):
-            known = self._blocks[index].get("citations")
-            self._blocks[index]["citations"] = [*(known if isinstance(known, list) else ()), citation]
+            self._cite(self._blocks[index], citation)
         where, name = _PIECES.get(str(delta.get("type")), ("", ""))
         if isinstance(piece := delta.get(where), str):
             self._texts[index].setdefault(name, []).append(piece)
+
+    @staticmethod
+    def _cite(block: dict[str, Any], citation: dict[str, Any]) -> None:
+        if not isinstance(block.get("citations"), list):
+            block["citations"] = []
+        block["citations"].append(citation)
 
     def _block(self, index: int) -> dict[str, Any]:
         texts = {name: "".join(pieces) for name, pieces in self._texts[index].items()}

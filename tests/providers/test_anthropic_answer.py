@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def block(index: object, **content: object) -> dict[str, object]:
     return {"type": "content_block_start", "index": index, "content_block": content}
 
 
-def delta(index: int, kind: str, **piece: object) -> dict[str, object]:
+def delta(index: object, kind: str, **piece: object) -> dict[str, object]:
     return {"type": "content_block_delta", "index": index, "delta": {"type": kind, **piece}}
 
 
@@ -84,3 +85,22 @@ def test_blocks_beyond_what_any_message_has_are_left_out():
 
 def test_a_stream_of_nothing_is_no_message():
     assert assembled(block(0, type="text", text="a")) == {}
+
+
+@pytest.mark.parametrize("index", [[], {}, "0", None, 0.0])
+def test_a_piece_of_a_block_that_is_none_is_passed_over(index):
+    message = assembled(START, block(0, type="text", text="a"), delta(index, "text_delta", text="b"))
+
+    assert message["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_many_citations_and_much_usage_take_no_square_of_time():
+    events = [delta(0, "citations_delta", citation={"n": number}) for number in range(60_000)]
+    events += [{"type": "message_delta", "usage": {str(number): number}} for number in range(60_000)]
+    began = time.process_time()
+
+    message = assembled(START, block(0, type="text", text="", citations=None), *events)
+
+    assert time.process_time() - began < 5
+    assert len(message["content"][0]["citations"]) == 60_000
+    assert len(message["usage"]) == 60_001
