@@ -66,8 +66,6 @@ class Content:
 
     def told(self, storing: Redaction) -> bytes:
         """`{"request": …, "response": …}` as JSON. `storing` masks whatever else is to be masked."""
-        if self._redaction is not None:
-            self._redaction.checkpoint = storing.checkpoint
         return msgspec.json.encode(
             {"request": _or_why(lambda: self._request(storing)), "response": _or_why(lambda: self._response(storing))}
         )
@@ -86,7 +84,10 @@ class Content:
         if self._redaction is not None:
             if self._redaction.inspects_answers:
                 raise RedactionFailed("inspected_elsewhere")
-            answer = self._redaction.masked(answer, spec)
+            # The exchange may still be at its last piece, with its own deadline, and its log line tells what it found.
+            redaction = self._redaction.uncounted()
+            redaction.checkpoint = storing.checkpoint
+            answer = redaction.masked(answer, spec)
         return _short(storing.masked(answer, spec))
 
 

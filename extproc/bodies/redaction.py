@@ -205,6 +205,12 @@ class Redaction:
         self.failed = failure.reason
         return original
 
+    def uncounted(self) -> Redaction:
+        """The same policies and placeholders for another look at what was counted; with a checkpoint of its own."""
+        again = Redaction(self._policies, b"")
+        again._vault = self._vault
+        return again
+
     def stream(self) -> StreamTexts:
         """For the texts of one event stream."""
         return StreamTexts(self)

@@ -223,3 +223,12 @@ def test_masking_ends_at_its_deadline():
         "request": {"left_out": "timeout"},
         "response": {"left_out": "timeout"},
     }
+
+
+def test_what_the_exchange_found_and_when_its_search_ends_stays_its_own():
+    redaction = Redaction([policy(response={"EMAIL_ADDRESS": Action.MASK})], b"")
+    checkpoint = redaction.checkpoint
+
+    assert said(told(Content(openai_chat, asking("hi"), redaction), JSON, answer(f"{EMAIL}"))) == "<EMAIL_ADDRESS_1>"
+    assert not redaction.found
+    assert redaction.checkpoint is checkpoint
