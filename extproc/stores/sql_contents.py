@@ -77,8 +77,10 @@ async def forget(connection: AsyncConnection, event_ids: Sequence[str]) -> None:
 
 
 async def _erased(connection: AsyncConnection, rows: Sequence[SealedContent]) -> frozenset[str]:
-    """The exchanges whose row in the ledger is somebody else's by now."""
+    """The exchanges whose row in the ledger is somebody else's by now. The others stay theirs until the transaction
+    ends: an erasure waits, and then finds what was kept."""
     whose = {row.event_id: (written(row.user_id), written(row.end_user)) for row in rows}
     known = select(ledger.c.event_id, ledger.c.user_id, ledger.c.end_user).where(ledger.c.event_id.in_(whose))
-    found = (await connection.execute(known)).all()
+    held = known.order_by(ledger.c.event_id).with_for_update(read=True)
+    found = (await connection.execute(held)).all()
     return frozenset(event_id for event_id, *names in found if tuple(names) != whose[event_id])

@@ -210,9 +210,13 @@ class SqlPersons:
         while True:
             async with self._trail.changing() as change:
                 events = (await change.connection.execute(some)).scalars().all()
+                chosen = ledger.c.event_id.in_(events)
+                await change.connection.execute(
+                    select(ledger.c.event_id).where(chosen).order_by(ledger.c.event_id).with_for_update()
+                )
+                await change.connection.execute(update(ledger).where(chosen).values({**_PERSONAL, **values}))
+                # Whoever keeps more of it holds the row: so here is all there is, and more will not come.
                 await sql_contents.forget(change.connection, events)
-                statement = update(ledger).where(ledger.c.event_id.in_(events)).values({**_PERSONAL, **values})
-                await change.connection.execute(statement)
             changed += len(events)
             if len(events) < MOST:
                 return changed

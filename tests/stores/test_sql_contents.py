@@ -96,3 +96,22 @@ async def test_they_are_sealed_anew_with_the_key_of_now(store):
     only_new = Keyring(["a-new-encryption-key"])
     for name, envelope in (await store.contents.sealed_of(["a", "b"])).items():
         assert only_new.open(envelope, place(name)) == f"said in {name}"
+
+
+async def test_an_erasure_finds_what_is_kept_while_it_begins(store, monkeypatch):
+    await store.record([receipt(event_id="theirs", user_id="carol")], now=1)
+    erasures: list[asyncio.Task[object]] = []
+    erased_by_now = sql_contents._erased
+
+    async def then_the_erasure_begins(*asked):
+        found = await erased_by_now(*asked)
+        erasures.append(asyncio.create_task(store.persons.erase(User(id="carol"), deleted_by="admin")))
+        await asyncio.wait(erasures, timeout=1)
+        return found
+
+    monkeypatch.setattr(sql_contents, "_erased", then_the_erasure_begins)
+    await store.contents.keep([SealedContent("theirs", 1_000, "sealed", "carol")])
+    async with asyncio.timeout(20):
+        await erasures[0]
+
+    assert await store.contents.sealed_of(["theirs"]) == {}
