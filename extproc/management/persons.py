@@ -31,7 +31,7 @@ from extproc.management.telling import told_of_all
 from extproc.model import EndUser, Key, User
 from extproc.policy.refusals import Refusal
 from extproc.stores import audit_values
-from extproc.stores.contract import Erasure, KeyFilter
+from extproc.stores.contract import Erasure, KeyFilter, LedgerRow
 from extproc.stores.deletion_receipts import Subject, signed
 from extproc.stores.spending import SumFilter
 
@@ -41,6 +41,8 @@ reading = APIRouter(route_class=AnyKeyRoute, tags=["users"], responses=ERRORS)
 
 _SECONDS = 20.0
 _PAGE = 100
+#: Of so many exchanges what was said is held at a time: half a MiB of each, sealed, opened and as text.
+_MOST_OPENED = 10
 _SUMS = ("day", "team_id", "model_group", "provider")
 #: Erasures whose answer nobody asked for.
 _MOST_KEPT = 100
@@ -269,7 +271,7 @@ async def _keys(parts: ManagementParts, user: User) -> AsyncIterator[Iterable[An
 async def _receipts(parts: ManagementParts, person: Person) -> AsyncIterator[Iterable[Any]]:
     """With what was said in each, where that is stored; that it is read is noted once."""
     noted = False
-    async for some in parts.entities.persons.receipts(person):
+    async for some in _in_few(parts.entities.persons.receipts(person)):
         said = await spend_content.opened(parts, [row.receipt.event_id for row in some])
         if said and not noted:
             await parts.trail.note_reading(
@@ -277,6 +279,13 @@ async def _receipts(parts: ManagementParts, person: Person) -> AsyncIterator[Ite
             )
             noted = True
         yield [spend_row(row, said=said) for row in some]
+
+
+async def _in_few(pages: AsyncIterator[tuple[LedgerRow, ...]]) -> AsyncIterator[tuple[LedgerRow, ...]]:
+    """The same rows, so many at once that what was said in them may be held."""
+    async for page in pages:
+        for start in range(0, len(page), _MOST_OPENED):
+            yield page[start : start + _MOST_OPENED]
 
 
 async def _days(parts: ManagementParts, column: str, name: str) -> AsyncIterator[Iterable[Any]]:

@@ -116,6 +116,27 @@ async def test_an_export_of_a_person_has_what_was_said_and_that_is_noted_once(ga
     assert [object_id for _, object_id in await readings(admin)] == ["ada"]
 
 
+async def test_an_export_holds_what_was_said_in_a_few_exchanges_at_a_time(gateway, owned, admin, monkeypatch):
+    asked: list[int] = []
+    sealed_of = gateway.store.contents.sealed_of
+
+    async def counted(event_ids):
+        asked.append(len(event_ids))
+        return await sealed_of(event_ids)
+
+    await admin.post("/user/new", json={"user_id": "ada", "auto_create_key": False})
+    for number in range(2, 27):
+        await gateway.book(f"token-{number}", f"e{number}", user_id="ada")
+        await keep(gateway, f"e{number}", "ada")
+    monkeypatch.setattr(gateway.store.contents, "sealed_of", counted)
+
+    exported = await get(admin, "/user/ada/export")
+
+    assert asked == [10, 10, 6]
+    assert len(exported["spend_logs"]) == 26
+    assert all(row["messages"] for row in exported["spend_logs"])
+
+
 async def test_a_deletion_leaves_nothing_of_what_was_said(gateway, owned, admin):
     await admin.post("/user/new", json={"user_id": "ada", "auto_create_key": False})
     await admin.request("DELETE", "/user/delete", json={"user_id": "ada"})
