@@ -112,6 +112,10 @@ class Contents:
             except SecretUnavailable as error:
                 logger.error("content_not_sealed", extra={"reason": str(error)})  # noqa: TRY400 - no traceback
                 self._report("no_key", 1)
+            except Exception as error:  # noqa: BLE001 - what nobody foresaw must stop neither this nor the process
+                # Without its text: it may quote what it was given.
+                logger.error("content_not_sealed", extra={"reason": type(error).__name__})  # noqa: TRY400
+                self._report("failed", 1)
             # Only now, so that whoever is cancelled in the middle has lost nothing.
             self._waiting.popleft()
             self._bytes -= content.size

@@ -180,3 +180,18 @@ async def test_a_key_that_cannot_be_read_at_the_moment_stops_nobody():
     await world.contents.close()
 
     assert list(world.store.rows) == ["e2"]
+
+
+async def test_what_nobody_foresaw_stops_nobody_and_is_told_without_a_word_of_it(caplog):
+    class Odd(Content):
+        def told(self, storing):
+            raise ZeroDivisionError("I am ann@company.com")
+
+    world = World()
+    world.contents.put(receipt(event_id="e1"), Odd(openai_chat, b"{}"))
+    world.put("e2")
+    await world.contents.close()
+
+    assert list(world.store.rows) == ["e2"]
+    assert ("failed", 1) in world.reported
+    assert "ann@company.com" not in caplog.text
