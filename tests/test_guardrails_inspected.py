@@ -261,3 +261,7 @@ async def test_an_answer_that_cannot_be_read_passes_unasked_where_failures_may_p
 
     assert await answer(made, b"{ Ann Lee") == b"{ Ann Lee"
     assert made.failed == "not_json"
+
+
+async def test_a_single_text_that_somebody_tries_is_asked_about_too(redaction):
+    assert await guardrails.apply(redaction(), "Ann Lee <ann@company.com>", 5_000) == "<PERSON_1> <<EMAIL_ADDRESS_1>>"

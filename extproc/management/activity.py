@@ -187,6 +187,7 @@ def _export(kind: str) -> Callable[..., Awaitable[Any]]:
     return export
 
 
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 for _kind in KINDS:
     for _path, _made in {"": _activity, "/aggregated": _aggregated, "/export": _export}.items():
         reading.add_api_route(
@@ -194,6 +195,7 @@ for _kind in KINDS:
             _made(_kind),
             methods=["GET"],
             response_model=None,
+            responses=_CSV if _path == "/export" else None,
             name=f"{_kind}_daily_activity{_path.replace('/', '_')}",
             summary=f"Spend by day and {_kind}",
         )

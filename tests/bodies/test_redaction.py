@@ -246,3 +246,16 @@ def test_nothing_leaves_as_the_name_of_a_request_s_field():
     Redaction([compiled()], b"").request(openai_chat, found)
 
     assert list(found) == ["messages", "<EMAIL_ADDRESS_1>"]
+
+
+@pytest.mark.parametrize("json_", [False, True])
+def test_a_large_piece_of_a_stream_is_searched_in_slices_as_the_whole_would_be(json_):
+    text = "walk " * 10_000 + EMAIL + " on" * 20_000
+    texts = Redaction([compiled(response="mask")], b"").stream()
+    looked: list[int] = []
+    texts._redaction.checkpoint = lambda: looked.append(1)
+
+    given = texts.feed((0, "content"), text, json=json_) + "".join(rest for _, rest in texts.flush())
+
+    assert given == text.replace(EMAIL, "<EMAIL_ADDRESS_1>")
+    assert len(looked) > 3

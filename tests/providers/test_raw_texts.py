@@ -109,6 +109,15 @@ def test_a_large_text_in_which_nothing_changes_keeps_its_values():
     assert json.loads(walk_json(raw, KEEP, Shouting())) == {"a": list(range(10_000))}
 
 
+@pytest.mark.parametrize("value", [["a"] * 10_000, {f"a{place}": 1 for place in range(10_000)}])
+def test_what_is_left_out_is_left_out_unread_and_media_is_told_of(value):
+    raw, shouting = json.dumps(value).encode(), Shouting()
+
+    assert walk_json(raw, DROP, shouting) == b"null"
+    assert json.loads(walk_json(raw, Media("image"), shouting)) == value
+    assert shouting.met == ["image"]
+
+
 @pytest.mark.parametrize(
     "value", [["a"] * 100_000, {f"a{place}": 1 for place in range(100_000)}, {"a": [["b"] * 100_000]}]
 )
