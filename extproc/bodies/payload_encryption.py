@@ -69,7 +69,7 @@ class Sealing(Redaction):
         if headers.get(b"content-encoding", b"identity") != b"identity":
             return WithheldBody()
         if kind == b"text/event-stream":
-            return RedactedStreamBody(api, self, hide_usage=False, learns=False)
+            return RedactedStreamBody(api, self, hide_usage=False)
         return RedactedPlainBody(api, self, limit) if kind == b"application/json" else WithheldBody()
 
     def seal(self, text: str) -> str:

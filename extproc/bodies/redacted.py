@@ -129,15 +129,14 @@ class WithheldBody(OpaqueBody):
 class RedactedStreamBody(EventStreamBody):
     """Server-sent events. Raises `Blocked` and `RedactionFailed`; then the stream must end here."""
 
-    def __init__(self, api: Api, redaction: Redaction, *, hide_usage: bool, learns: bool = True) -> None:
-        """`learns` from events what others like them look like; who never gives the same for the same cannot."""
+    def __init__(self, api: Api, redaction: Redaction, *, hide_usage: bool) -> None:
         super().__init__(api, hide_usage=hide_usage)
         self._redaction = redaction
         self._texts = redaction.stream()
         self._streamed = api.streamed(self._texts)
         self._ended = False
         self._template: EventTemplate | None = None
-        self._lessons = _MOST_LESSONS if learns else 0
+        self._lessons = _MOST_LESSONS
 
     def feed(self, chunk: bytes) -> bytes:
         if self._template is not None and (like := self._like_before(self._template, chunk)) is not None:

@@ -68,8 +68,11 @@ def body(api: Api, headers: Mapping[bytes, bytes], limit: int, *, hide_usage: bo
 
 
 def take(body: ResponseBody, chunk: bytes, *, last: bool) -> bytes | None:
-    """What a message gives to pass on, `None` for "unchanged"; after the `last` one nothing is held."""
-    passed = body.feed(chunk) if chunk else None
+    """What a message gives to pass on, `None` for "unchanged"; after the `last` one nothing is held.
+
+    Of an empty chunk nothing passes, and that is not "unchanged": what stood in the message may wait in another body.
+    """
+    passed = body.feed(chunk) if chunk else b""
     if last and (held := body.flush()):
         return (chunk if passed is None else passed) + held
     return passed

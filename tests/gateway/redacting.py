@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -48,8 +49,8 @@ def answers(message: dict[str, Any], *, seen: list[Any] | None = None, **more: A
     return script
 
 
-def streams(*deltas: dict[str, Any], cut: int = 7, seen: list[Any] | None = None):
-    """A script that streams deltas, its bytes cut anywhere."""
+def streams(*deltas: dict[str, Any], cut: int = 7, seen: list[Any] | None = None, pause: float = 0.0):
+    """A script that streams deltas, its bytes cut anywhere; with a `pause` each piece is a packet of its own."""
 
     async def script(asked: Asked, answering: Answering) -> None:
         if seen is not None:
@@ -62,6 +63,7 @@ def streams(*deltas: dict[str, Any], cut: int = 7, seen: list[Any] | None = None
         await answering.stream_head()
         for start in range(0, len(data), 11 * cut):
             await answering.chunk(data[start : start + 11 * cut])
+            await asyncio.sleep(pause)
         await answering.end()
 
     return script

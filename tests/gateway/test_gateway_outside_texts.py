@@ -150,7 +150,7 @@ async def test_the_documented_client_speaks_in_tokens_and_the_provider_in_texts(
     seen: list[Any] = []
     whole, flowing = (
         answers({"content": "Understood."}, seen=seen),
-        streams({"content": "Under"}, {"content": "stood."}, seen=seen),
+        streams({"content": "Under"}, {"content": "stood."}, seen=seen, pause=0.005),
     )
 
     async def script(asked, answering):

@@ -1,0 +1,91 @@
+"""Answers that are encrypted for the client: however their bytes come, nothing but tokens passes, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from exchange_world import World, forwarded, response_headers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extproc import guardrails
+from extproc.events import Proceed, ResponseBody
+from extproc.guardrails import Configured
+from extproc.model import SecretRef
+from extproc.payload_keys import PayloadKey, PayloadKeys
+from extproc.redaction import Action, Policy
+
+SECRET = Fernet.generate_key()
+CIPHER = Fernet(SECRET)
+EMAIL, MASKED = "ann@example.com", "<EMAIL_ADDRESS_1>"
+SAID = f"Confidential: {MASKED}, and more."
+
+
+@pytest.mark.parametrize("guarded", [False, True], ids=["alone", "behind a guardrail"])
+@given(
+    deltas=st.lists(st.integers(0, len(SAID)), max_size=6),
+    cuts=st.lists(st.integers(0, 2_000), max_size=12),
+    end_alone=st.booleans(),
+    wants_usage=st.booleans(),
+)
+def test_a_stream_in_any_pieces_is_tokens_of_the_whole_text(guarded, deltas, cuts, end_alone, wants_usage):
+    texts = [SAID[start:end] for start, end in _spans(deltas, len(SAID))]
+    body = stream(texts)
+    pieces = [body[start:end] for start, end in _spans(cuts, len(body))]
+
+    passed = asyncio.run(through(pieces, guarded=guarded, end_alone=end_alone, wants_usage=wants_usage))
+
+    *events, done, rest = passed.split(b"\n\n")
+    assert (done, rest) == (b"data: [DONE]", b"")
+    told = [json.loads(event.removeprefix(b"data: ")) for event in events]
+    content = [one["delta"].get("content") for event in told for one in event["choices"]]
+    expected = SAID.replace(MASKED, EMAIL) if guarded else SAID
+    assert "".join(CIPHER.decrypt(token.encode()).decode() for token in content if token) == expected
+    assert any("usage" in event for event in told) == wants_usage
+
+
+async def through(pieces: list[bytes], *, guarded: bool, end_alone: bool, wants_usage: bool) -> bytes:
+    """What a client gets of an answer in these pieces."""
+    world = World()
+    world.more = {"payload_keys": PayloadKeys([PayloadKey(SecretRef("env", "K"))], lambda _: SECRET.decode())}
+    if guarded:
+        policy = Policy(request={"EMAIL_ADDRESS": Action.MASK})
+        world.more["guardrails"] = guardrails.compiled([Configured("pii", policy, Action.BLOCK, default_on=True)])
+    asked = {"role": "user", "content": CIPHER.encrypt(f"Write to {EMAIL}".encode()).decode()}
+    exchange = await forwarded(
+        world, messages=[asked], stream=True, **({"stream_options": {"include_usage": True}} if wants_usage else {})
+    )
+    world.sink.durable.set()
+    await exchange.receive(response_headers(200, b"text/event-stream"))
+    messages = [ResponseBody(piece, end_of_stream=False) for piece in pieces]
+    messages = [*messages, ResponseBody(b"", end_of_stream=True)] if end_alone else _with_end(messages)
+    passed = []
+    for message in messages:
+        reply = await exchange.receive(message)
+        assert isinstance(reply, Proceed)
+        passed.append(message.body if reply.body is None else reply.body)
+    exchange.close()
+    return b"".join(passed)
+
+
+def stream(texts: list[str]) -> bytes:
+    deltas: list[dict[str, Any]] = [{"content": text} for text in texts]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    usage = {"prompt_tokens": 19, "completion_tokens": 7, "total_tokens": 26}
+    events = [head | {"choices": [choice]} for choice in choices] + [head | {"choices": [], "usage": usage}]
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+
+
+def _with_end(messages: list[ResponseBody]) -> list[ResponseBody]:
+    return [*messages[:-1], ResponseBody(messages[-1].body, end_of_stream=True)]
+
+
+def _spans(cuts: list[int], end: int) -> list[tuple[int, int]]:
+    edges = [0, *sorted(min(cut, end) for cut in cuts), end]
+    return list(zip(edges, edges[1:], strict=False))
