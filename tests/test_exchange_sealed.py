@@ -1,9 +1,10 @@
-"""Answers that are encrypted for the client: however their bytes come, nothing but tokens passes, and nothing is lost."""
+"""Answers that are encrypted for the client: however their bytes come, only tokens pass, and nothing is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,9 +75,9 @@ async def through(pieces: list[bytes], *, guarded: bool, end_alone: bool, wants_
 
 def stream(texts: list[str]) -> bytes:
     deltas: list[dict[str, Any]] = [{"content": text} for text in texts]
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices += [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+    head: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     usage = {"prompt_tokens": 19, "completion_tokens": 7, "total_tokens": 26}
     events = [head | {"choices": [choice]} for choice in choices] + [head | {"choices": [], "usage": usage}]
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
@@ -88,4 +89,4 @@ def _with_end(messages: list[ResponseBody]) -> list[ResponseBody]:
 
 def _spans(cuts: list[int], end: int) -> list[tuple[int, int]]:
     edges = [0, *sorted(min(cut, end) for cut in cuts), end]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
