@@ -30,6 +30,7 @@ from benchmarks.processes import ROOT, Started, accepts, envoy_path, free_port, 
 DIRECT = "direct to the upstream"
 BARE = "bare Envoy"
 NOOP = "Envoy + no-op processor"
+REWRITING = "no-op, rewriting"
 OURS = "Envoy + llm-extproc"
 LIMITED = "llm-extproc, all limited"
 LIMITED_REDIS = "llm-extproc, all limited, Redis"
@@ -92,11 +93,17 @@ class Bench:
         return self._behind_envoy(BARE, port, admin, self._plain.rendered.bare(port, admin))
 
     def noop(self) -> Arm:
-        port, admin, socket = free_port(), str(self._folder / "noop.admin"), str(self._folder / "noop.sock")
-        processor = self._start("noop", module("benchmarks.noop", f"unix:{socket}"))
+        return self._noop(NOOP, "noop")
+
+    def rewriting(self) -> Arm:
+        return self._noop(REWRITING, "rewriting", "rewriting")
+
+    def _noop(self, name: str, file: str, *arguments: str) -> Arm:
+        port, admin, socket = free_port(), str(self._folder / f"{file}.admin"), str(self._folder / f"{file}.sock")
+        processor = self._start(file, module("benchmarks.noop", f"unix:{socket}", *arguments))
         wait_until(Path(socket).exists, processor)
         bootstrap = self._plain.rendered.with_processor(port, admin, socket)
-        return self._behind_envoy(NOOP, port, admin, bootstrap, processor)
+        return self._behind_envoy(name, port, admin, bootstrap, processor)
 
     def ours(self) -> Arm:
         arm = self._served(OURS, self._plain)
@@ -212,6 +219,7 @@ ARMS: dict[str, Callable[[Bench], Arm]] = {
     "direct": Bench.direct,
     "bare": Bench.bare,
     "noop": Bench.noop,
+    "rewriting": Bench.rewriting,
     "extproc": Bench.ours,
     "limited": Bench.limited,
     "limited-redis": Bench.limited_redis,

@@ -1,8 +1,9 @@
 """The floor: a processor on the same stack that reads every message and changes nothing.
 
-Run as a process: `python -m benchmarks.noop unix:/PATH`. As llm-extproc it is `grpc.aio` on uvloop, decodes and encodes
-with the upb classes that the codec derives, and is asked by Envoy for the same messages (request BUFFERED, response
-STREAMED). What llm-extproc costs above it is what llm-extproc does, not what the stack does.
+Run as a process: `python -m benchmarks.noop unix:/PATH [rewriting]`. As llm-extproc it is `grpc.aio` on uvloop, decodes
+and encodes with the upb classes that the codec derives, and is asked by Envoy for the same messages (request BUFFERED,
+response STREAMED). What llm-extproc costs above it is what llm-extproc does, not what the stack does. `rewriting` sends
+every piece of an answer back as a new body: what Envoy's protocol asks of whoever changes a stream, before any thought.
 """
 
 from __future__ import annotations
@@ -28,10 +29,21 @@ async def process(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]
         yield response
 
 
-async def main(address: str) -> None:
+async def process_rewriting(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
+    """Answer each piece of an answer with itself."""
+    async for message in messages:
+        response = codec.ProcessingResponse()
+        kind = message.WhichOneof("request")
+        getattr(response, kind).SetInParent()
+        if kind == "response_body":
+            response.response_body.response.body_mutation.body = message.response_body.body
+        yield response
+
+
+async def main(address: str, *, rewriting: bool) -> None:
     server = aio.server(options=[("grpc.max_concurrent_streams", 100_000), ("grpc.so_reuseport", 0)])
     handler = grpc.stream_stream_rpc_method_handler(
-        process,
+        process_rewriting if rewriting else process,
         request_deserializer=codec.ProcessingRequest.FromString,
         response_serializer=codec.ProcessingResponse.SerializeToString,
     )
@@ -45,4 +57,4 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    uvloop.run(main(sys.argv[1], rewriting="rewriting" in sys.argv[2:]))
