@@ -24,6 +24,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as http
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
+from envoy_data_plane.envoy.type.metadata import v3 as metadata
 from envoy_data_plane.google.protobuf import Any
 
 from extproc.envoyconfig import processor_filter, routes
@@ -139,14 +140,15 @@ def _stored(scheme: str, ca_bundle: str) -> cluster.Cluster:
     """Any host: the processor names the address, which it has judged, and the name that the certificate must have.
 
     Envoy would choose the address where the client was redirected from, if there were one, for a request without the
-    header: no route leads here without it.
+    header: no route leads here without it. The listener copies it to the request's metadata (`listeners.py`).
     """
     spoken = _spoken(scheme)
     spoken.http_filters = [_without_internal_headers(), _UPSTREAM_CODEC]
     provider = _away(destinations.NAMES[scheme])
     provider.type, provider.lb_policy = _Type.ORIGINAL_DST, cluster.ClusterLbPolicy.CLUSTER_PROVIDED
+    namespace, name = destinations.METADATA
     provider.original_dst_lb_config = cluster.ClusterOriginalDstLbConfig(
-        use_http_header=True, http_header_name=destinations.ADDRESS_HEADER
+        metadata_key=metadata.MetadataKey(key=namespace, path=[metadata.MetadataKeyPathSegment(key=name)])
     )
     provider.upstream_connection_options = _kept_alive()
     if scheme == "https":

@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.listener import v3 as listener
 from envoy_data_plane.envoy.extensions.filters.http.buffer import v3 as buffer
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
+from envoy_data_plane.envoy.extensions.filters.http.header_to_metadata import v3 as header_to_metadata
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early_mutation
@@ -25,7 +26,7 @@ from extproc.envoyconfig.access_log import access_log
 from extproc.envoyconfig.processor_filter import INTERNAL_PREFIX, processor_filter
 from extproc.envoyconfig.replies import local_replies
 from extproc.envoyconfig.typed import add_if_absent, file, milliseconds, overwrite, seconds, socket, typed
-from extproc.policy import hygiene
+from extproc.policy import destinations, hygiene
 from extproc.settings.model import Layout, Settings
 
 SERVER_NAME = "llm-extproc"
@@ -141,10 +142,24 @@ def _filters(settings: Settings, added: tuple[core.HeaderValueOption, ...]) -> l
             disabled=True,
         ),
         processor_filter(settings),
+        *([_remembered_address()] if settings.stored_schemes else []),
         hcm.HttpFilter(
             name="envoy.filters.http.router", typed_config=typed(router.Router(suppress_envoy_headers=True))
         ),
     ]
+
+
+def _remembered_address() -> hcm.HttpFilter:
+    """Where a stored model leads, kept for every attempt: the header goes with the first one."""
+    namespace, name = destinations.METADATA
+    rule = header_to_metadata.ConfigRule(
+        header=destinations.ADDRESS_HEADER,
+        on_header_present=header_to_metadata.ConfigKeyValuePair(metadata_namespace=namespace, key=name),
+    )
+    return hcm.HttpFilter(
+        name="envoy.filters.http.header_to_metadata",
+        typed_config=typed(header_to_metadata.Config(request_rules=[rule])),
+    )
 
 
 def _without_internal_headers() -> core.TypedExtensionConfig:

@@ -137,8 +137,8 @@ def _provider_route(upstream: Upstream, api: Api, settings: Settings) -> route.R
 
 
 def _stored_route(scheme: str, api: Api, settings: Settings) -> route.Route:
-    """To where the processor says; without an address there is no such route. Envoy takes the address, the host and
-    the path out of these headers when it chooses a connection, so that they are removed after it (`clusters.py`)."""
+    """To where the processor says; without an address there is no such route. Envoy takes the host and the path out of
+    these headers when it sends the request, so that they are removed after it (`clusters.py`)."""
     base_path = f"%REQ({destinations.BASE_PATH_HEADER})%"
     found = _chosen_route(destinations.NAMES[scheme], api, base_path, settings)
     assert found.match is not None

@@ -29,17 +29,19 @@ NAMES = {"https": "stored_https", "http": "stored_http"}
 ADDRESS_HEADER = "x-extproc-address"
 AUTHORITY_HEADER = "x-extproc-authority"
 BASE_PATH_HEADER = "x-extproc-base-path"
+#: Where Envoy keeps the address of a request: a second attempt needs it, too, and has no header left.
+METADATA = ("extproc", "address")
 
 _PATTERN = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])"
     r"(?::(?P<port>[1-9][0-9]{0,4}))?"
 )
 #: What `ipaddress` takes for public: networks whose addresses hold an IPv4 address, which may be anybody's (RFC 6052,
-#: 8215, 3056, 4380, 4291), and private ones of before (3879).
+#: 8215, 3056, 4380, 4291), private ones of before (3879), and the address of Azure's own service on all its machines.
 _NOT_PUBLIC = tuple(
     map(
         ipaddress.ip_network,
-        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10"),
+        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10", "168.63.129.16/32"),
     )
 )
 

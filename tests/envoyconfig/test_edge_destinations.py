@@ -109,6 +109,17 @@ async def test_where_nobody_listens_it_is_a_503_as_for_configured_hosts(edge, cl
     assert answer.status_code == 503
 
 
+async def test_a_second_attempt_leads_to_the_same_address(edge, client):
+    names = [f"cluster.{NAMES['http']}.upstream_{what}" for what in ("rq_retry", "cx_connect_fail", "cx_none_healthy")]
+    before = [await edge.envoy.counter(name) for name in names]
+    edge.processor.decide = to("http", "127.0.0.1", "gone.example", free_port())
+
+    await client.post(CHAT, content=BODY)
+
+    now = [await edge.envoy.counter(name) for name in names]
+    assert [after - known for after, known in zip(now, before, strict=True)] == [1, 2, 0]
+
+
 @pytest.mark.parametrize("left_out", [destinations.ADDRESS_HEADER, destinations.AUTHORITY_HEADER])
 async def test_without_an_address_or_a_name_it_leads_nowhere(edge, client, left_out):
     upstream = Upstream(NAMES["https"], "https", "localhost", edge.tls_port, "/v1", stored=True)

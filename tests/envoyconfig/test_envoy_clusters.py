@@ -105,7 +105,7 @@ def test_its_address_is_the_processors_and_its_certificate_the_hosts_own(found):
     context = stored["transport_socket"]["typed_config"]
 
     assert (stored["type"], stored["lb_policy"]) == ("ORIGINAL_DST", "CLUSTER_PROVIDED")
-    assert stored["original_dst_lb_config"] == {"use_http_header": True, "http_header_name": "x-extproc-address"}
+    assert stored["original_dst_lb_config"] == {"metadata_key": {"key": "extproc", "path": [{"key": "address"}]}}
     assert protocol(stored)["upstream_http_protocol_options"] == {"auto_sni": True, "auto_san_validation": True}
     assert context["common_tls_context"]["validation_context"] == {
         "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"}

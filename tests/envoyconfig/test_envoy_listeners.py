@@ -50,7 +50,7 @@ def test_tls_is_modern_and_speaks_both_versions_of_http():
 def test_the_order_of_the_filters():
     names = [filter_["name"].rpartition(".")[2] for filter_ in manager(rendered()["http"])["http_filters"]]
 
-    assert names == ["header_mutation", "cookies", "buffer", "ext_proc", "router"]
+    assert names == ["header_mutation", "cookies", "buffer", "ext_proc", "header_to_metadata", "router"]
 
 
 def test_only_tls_promises_tls():
