@@ -196,9 +196,9 @@ class Exchange:
         headers = dict(event.headers)
         self._status = int(headers.get(b":status", b"0"))
         self.phase = Phase.RESPONDING
-        if self._status in {401, 403}:
+        if (refusal := refusals.of_provider(self._status)) is not None:
             self._fail()
-            return self._refuse(refusals.PROVIDER_CREDENTIAL_REFUSED)
+            return self._refuse(refusal)
         set_headers, removed = hygiene.downstream_headers(
             event.headers, self._client.call_id, admitted.route.deployment, admitted.facts.model, admitted.key
         )

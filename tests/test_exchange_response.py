@@ -160,6 +160,18 @@ async def test_a_refused_provider_credential_is_the_gateways_fault_and_its_body_
     assert len(world.sink.receipts) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308])
+async def test_nobody_is_sent_elsewhere_by_a_provider(status):
+    world = World()
+    exchange = await forwarded(world)
+
+    refused = refusal(await exchange.receive(response_headers(status, b"text/html", (b"location", b"https://evil"))))
+
+    assert refused[0] == 502
+    assert "evil" not in str(refused)
+    assert [receipt.http_status for receipt in world.sink.receipts] == [status]
+
+
 async def test_a_compressed_response_is_passed_unread_and_estimated():
     world = World()
     exchange = await forwarded(world)

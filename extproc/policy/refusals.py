@@ -109,6 +109,13 @@ PROVIDER_CREDENTIAL_REFUSED = Refusal(
     None,
     "provider_credential_refused",
 )
+PROVIDER_REDIRECTED = Refusal(
+    502,
+    "api_connection_error",
+    "The provider sent this request elsewhere; the gateway goes nowhere that its configuration does not name.",
+    None,
+    "provider_redirected",
+)
 UNPRICED_MODEL = Refusal(
     400,
     "invalid_request_error",
@@ -140,6 +147,14 @@ UNKNOWN_ROUTE = Refusal(404, "invalid_request_error", "Not Found", None, "unknow
 NOT_PROCESSED = Refusal(
     500, "internal_server_error", "The gateway could not process this request.", None, "not_processed"
 )
+
+
+def of_provider(status: int) -> Refusal | None:
+    """What a client is told where it may not have a provider's own answer: what that says is between it and us, and
+    SDKs follow a redirect, prompt and all."""
+    if status in {401, 403}:
+        return PROVIDER_CREDENTIAL_REFUSED
+    return PROVIDER_REDIRECTED if 300 <= status < 400 else None
 
 
 def too_many_failures(wait_ms: int) -> Refusal:
