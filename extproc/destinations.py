@@ -16,6 +16,8 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
 from extproc.errors import ConfigError
@@ -34,13 +36,17 @@ PATIENCE_SECONDS = 1.0
 #: Names that are asked for at the same time.
 AT_ONCE = 8
 
+#: A silent name server holds its threads for long, so these are nobody else's.
+_ASKING = ThreadPoolExecutor(AT_ONCE, "name-server")
+
 #: The addresses of a host, in the order to try them. Raises `OSError` or `UnicodeError`.
 LookUp: TypeAlias = Callable[[str], Awaitable[Iterable[str]]]
 
 
 async def look_up(host: str) -> list[str]:
     """As the system resolves names, hosts file and all; its order is RFC 6724's."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_ASKING, ask)
     return [str(place[0]) for *_, place in found]
 
 
@@ -113,8 +119,9 @@ class Resolved:
         try:
             found = await self._ask(host)
         except (OSError, UnicodeError) as error:
-            # A silent or broken name server takes nothing away that it gave before.
-            self._keep(host, self._addresses.get(host, ()))
+            # A silent or broken name server takes nothing away that it gave before; one that knows there is none does.
+            gone = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+            self._keep(host, () if gone else self._addresses.get(host, ()))
             self._tell(host, _reason(error))
             return
         usable = destinations.usable(self._allowed, found)

@@ -79,6 +79,7 @@ class StoredModels:
         self._stored = stored
         self.keyring = keyring
         self.hosts = hosts or Resolved(settings.stored_model_hosts)
+        self._reading = asyncio.Lock()
         self._newest: object = None
         self.deployments = settings.deployments
         self.rates = dict(settings.model_rates)
@@ -97,6 +98,11 @@ class StoredModels:
 
     async def reload(self) -> None:
         """Read all of them. Raises `StoreUnavailable`."""
+        # One at a time: what was read first would otherwise be served last where a name is slow.
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         newest = await self._look()
         found: list[StoredModel] = []
         while len(found) < newest[0]:

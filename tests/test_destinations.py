@@ -133,6 +133,11 @@ async def test_what_was_found_last_serves_while_no_name_server_answers_but_not_o
     names.answers["host"] = ["10.0.0.1"]
     await refreshed()
     assert found.way(upstream("host")) == ()
+    names.answers["host"] = ["8.8.8.8"]
+    await refreshed()
+    names.answers["host"] = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    await refreshed()
+    assert found.way(upstream("host")) == ()
     refreshing.cancel()
 
 

@@ -78,6 +78,27 @@ async def test_nothing_changes_where_nothing_was_changed(store):
     assert changes == []
 
 
+async def test_what_was_read_last_is_served_last_however_slow_a_name_is(store):
+    slow = asyncio.Event()
+
+    async def look_up(host: str) -> list[str]:
+        if host == "slow.example":
+            await slow.wait()
+        return ["8.8.8.8"]
+
+    models = StoredModels(SETTINGS, store.models, lambda: RING, Resolved(SETTINGS.stored_model_hosts, look_up))
+    await store.models.create(model("slow", api_base="https://slow.example/v1"))
+    first = asyncio.create_task(models.reload())
+    await asyncio.sleep(0.05)
+    await store.models.delete(["slow"], deleted_by="admin", now=3)
+    second = asyncio.create_task(models.reload())
+    await asyncio.sleep(0.05)
+    slow.set()
+    await asyncio.gather(first, second)
+
+    assert ids(models) == []
+
+
 async def test_what_cannot_be_served_is_left_out_and_told_without_a_secret(store, caplog):
     other = Keyring(["another-encryption-key"])
     await store.models.create(model("elsewhere", api_base="http://elsewhere.example/v1"))

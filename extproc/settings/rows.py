@@ -21,8 +21,10 @@ from extproc.settings.schema import Model, ModelInfo, Parameters, fields_of, pla
 
 _FILE = "model"
 _NOWHERE = f"{_FILE}:1:1: "
-#: May be references; a file of the gateway's own machine, or its secrets elsewhere, are none of a caller's business.
-_MAYBE_REFERENCES = ("api_key", "api_base", "base_url")
+#: What may be no reference. A file of the gateway's own machine, or its secrets elsewhere, are none of a caller's
+#: business; and where a model leads is shown to its callers, so no variable of the gateway's may hide in it.
+_FOREIGN = ("file/", "vault/", "aws/")
+_NO_REFERENCES = {"api_key": _FOREIGN, "api_base": (*_FOREIGN, "os.environ/"), "base_url": (*_FOREIGN, "os.environ/")}
 
 
 def checked(
@@ -31,9 +33,10 @@ def checked(
     """`litellm_params` and `model_info` as they may be kept: `litellm_params` with its known fields only, for any other
     may be a secret. Raises `ConfigError`."""
     known = {name: value for name, value in parameters.items() if name in fields_of(Parameters) and value is not None}
-    for name in _MAYBE_REFERENCES:
-        if str(known.get(name, "")).startswith(("file/", "vault/", "aws/")):
-            raise ConfigError(f"litellm_params.{name} cannot name a file, or a secret of a manager")
+    for name, refused in _NO_REFERENCES.items():
+        if str(known.get(name, "")).startswith(refused):
+            what = "a file, or a secret of a manager" if name == "api_key" else "a secret: write the address itself"
+            raise ConfigError(f"litellm_params.{name} cannot name {what}")
     row = _row(model_name, known, info)
     return plain(row.litellm_params.model_dump(exclude_unset=True)), plain({**_given(row.model_info)})
 
