@@ -13,7 +13,7 @@ from extproc.management.allowances import duration
 from extproc.management.errors import Refused, bad_request
 from extproc.management.money import to_dollars
 from extproc.management.parts import ManagementParts
-from extproc.model import Key
+from extproc.model import Key, UnixMs
 from extproc.policy import key_bounds
 
 T = TypeVar("T", bound=schemas.KeyFields)
@@ -61,10 +61,7 @@ def _check(parts: ManagementParts, wanted: schemas.KeyFields, key: Key | None = 
     if above is not None:
         raise _above(above, asked[above], bounds.told[above])
     if {"max_budget", "temp_budget_increase"} & wanted.model_fields_set:
-        budget, increase = (
-            _as_it_will_be(wanted, key, "max_budget"),
-            _as_it_will_be(wanted, key, "temp_budget_increase"),
-        )
+        budget, increase = _as_it_will_be(wanted, key, "max_budget"), _increase(wanted, key, parts.now())
         if key_bounds.exceeded_for_a_time(bounds, budget, increase):
             raise _above("max_budget", (budget or 0) + (increase or 0), bounds.max_budget)
 
@@ -72,6 +69,13 @@ def _check(parts: ManagementParts, wanted: schemas.KeyFields, key: Key | None = 
 def _as_it_will_be(wanted: schemas.KeyFields, key: Key | None, name: str) -> int | None:
     found: int | None = getattr(wanted if key is None or name in wanted.model_fields_set else key, name)
     return found
+
+
+def _increase(wanted: schemas.KeyFields, key: Key | None, now: UnixMs) -> int | None:
+    """One that is over counts no more."""
+    expiry: int | None = None if key is None else key.temp_budget_expiry
+    over = "temp_budget_increase" not in wanted.model_fields_set and expiry is not None and expiry <= now
+    return None if over else _as_it_will_be(wanted, key, "temp_budget_increase")
 
 
 def _above(name: str, value: Any, bound: Any) -> Refused:

@@ -100,6 +100,17 @@ async def test_an_increase_counts_on_top_of_the_budget_that_the_key_has(bounded)
     error(await bounded.post("/key/update", json={"key": made["key"], "max_budget": 61}), 400, param="max_budget")
 
 
+async def test_an_increase_that_is_over_counts_no_more(bounded, gateway):
+    made = await post(bounded, "/key/generate", max_budget=60)
+    more = {"temp_budget_expiry": "2027-01-01T00:00:00Z", "temp_budget_increase": 40}
+    await post(bounded, "/key/update", key=made["key"], **more)
+    gateway.now = 1_800_000_000_000
+
+    changed = await post(bounded, "/key/update", key=made["key"], max_budget=100)
+
+    assert changed["max_budget"] == 100.0
+
+
 async def test_of_many_changes_only_those_above_a_bound_fail(bounded):
     made = await post(bounded, "/key/generate")
     changed = await post(
