@@ -3,8 +3,8 @@
 Strategy: gathered is what the provider got and what it gave: there the placeholders of a guardrail stand that puts the
 client's values back. Nothing is looked into on the way; a stream is folded into its answer now and then, so that what
 is held is about as long as the text. `told` does the work and is for a thread: images and sounds become a word, the
-answer goes through the exchange's own guardrails, then both through the policy for what is stored, and long texts are
-cut. What cannot be masked is left out, and that is told in its place.
+answer goes through the exchange's own guardrails, then both through the policy for what is stored, ids and all, and
+long texts are cut. What cannot be masked is left out, and that is told in its place.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import msgspec
 
 from extproc.bodies.redaction import Redaction
 from extproc.errors import Blocked, RedactionFailed
-from extproc.framing.sse import SseFramer
+from extproc.framing.sse import SseEvent, SseFramer
 from extproc.providers.api import Api, Assembled
-from extproc.providers.texts import Fields, Spec, without_media
+from extproc.providers.texts import TEXT, Fields, Spec, without_media
 
 #: Of a request, and of an answer that is one document; of a stream, whose events are mostly framing, so much more.
 MOST_BYTES = 1024 * 1024
 MOST_STREAM_BYTES = 32 * 1024 * 1024
-#: A stream is folded whenever so much has come.
+#: A stream is folded whenever so much has come, and what it is so far measured whenever so much more has.
 FOLDED_BYTES = 64 * 1024
+MEASURED_BYTES = 1024 * 1024
 #: Of what is stored of a request, or of an answer, as JSON.
 MOST_STORED_BYTES = 256 * 1024
 #: Texts are cut to so many characters, the first of these with which all fits.
@@ -74,7 +75,7 @@ class Content:
         if self._asked is None:
             raise RedactionFailed("text_too_long")
         spec = Fields(self._api.REQUEST_TEXTS)
-        return _short(storing.masked(without_media(msgspec.json.decode(self._asked), spec), spec))
+        return _short(_masked(without_media(msgspec.json.decode(self._asked), spec), spec, storing))
 
     def _response(self, storing: Redaction) -> Any:
         if self._answer is None:
@@ -88,7 +89,7 @@ class Content:
             redaction = self._redaction.uncounted()
             redaction.checkpoint = storing.checkpoint
             answer = redaction.masked(answer, spec)
-        return _short(storing.masked(answer, spec))
+        return _short(_masked(answer, spec, storing))
 
 
 class _Document:
@@ -116,22 +117,25 @@ class _Document:
 
 
 class _Stream:
-    """An answer that comes as events. What was cut off in the middle of one is as long as its whole events."""
+    """An answer that comes as events. What its texts amount to may be as long as a document, and no longer: little JSON
+    can be much in memory."""
 
     def __init__(self, assembled: Assembled) -> None:
-        self._assembled = assembled
+        self._assembled: Assembled | None = assembled
         self._framer = SseFramer()
         self._chunks: list[bytes] = []
         self._waiting = 0
         self._taken = 0
+        self._measured = 0
+        self._measured_at = 0
 
     @property
     def size(self) -> int:
-        """What waits, and of what was folded the texts, which are a tenth of it or so."""
-        return self._waiting + self._taken // 8
+        """What waits, the answer as it was measured, and half of what was folded since then: that is in pieces."""
+        return self._waiting + self._measured + (self._taken - self._measured_at) // 2
 
     def feed(self, chunk: bytes) -> None:
-        if self._taken + self._waiting > MOST_STREAM_BYTES:
+        if self._assembled is None:
             return
         self._chunks.append(chunk)
         self._waiting += len(chunk)
@@ -140,22 +144,43 @@ class _Stream:
 
     def end(self) -> None:
         self._fold()
+        self._assemble(self._framer.flush())
+        self._measure()
 
     def whole(self) -> Any:
         """Raises `RedactionFailed` for what is too long."""
-        if self._taken > MOST_STREAM_BYTES:
+        if self._assembled is None:
             raise RedactionFailed("text_too_long")
         return self._assembled.answer()
 
     def _fold(self) -> None:
-        for event in self._framer.feed(b"".join(self._chunks)):
+        self._assemble(self._framer.feed(b"".join(self._chunks)))
+        self._taken += self._waiting
+        self._chunks.clear()
+        self._waiting = 0
+        if self._taken - self._measured_at >= MEASURED_BYTES:
+            self._measure()
+
+    def _assemble(self, events: list[SseEvent]) -> None:
+        for event in events:
+            if self._assembled is None:
+                return
             try:
                 self._assembled.feed(msgspec.json.decode(event.data))
             except (msgspec.DecodeError, RecursionError):
                 continue
-        self._taken += self._waiting
-        self._chunks.clear()
-        self._waiting = 0
+
+    def _measure(self) -> None:
+        """Join the pieces so far, and give up what is too long."""
+        if self._assembled is None:
+            return
+        try:
+            measured = len(msgspec.json.encode(self._assembled.answer()))
+        except RecursionError:
+            measured = MOST_BYTES + 1
+        self._measured, self._measured_at = measured, self._taken
+        if measured > MOST_BYTES or self._taken > MOST_STREAM_BYTES:
+            self._assembled, self._measured = None, 0
 
 
 def _or_why(made: Callable[[], Any]) -> Any:
@@ -168,6 +193,20 @@ def _or_why(made: Callable[[], Any]) -> Any:
         return {"left_out": "blocked"}
     except (msgspec.DecodeError, RecursionError):
         return {"left_out": "not_json"}
+
+
+def _masked(value: Any, spec: Spec, storing: Redaction) -> Any:
+    """Without what the policy for what is stored finds, also where an id should be: what a client writes there, its
+    provider takes as it is, but nobody needs it here."""
+    return _everywhere(storing.masked(value, spec), lambda text: storing.masked(text, TEXT))
+
+
+def _everywhere(value: Any, masked: Callable[[str], Any]) -> Any:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, list):
+        return [_everywhere(each, masked) for each in value]
+    return {name: _everywhere(each, masked) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _short(value: Any) -> Any:

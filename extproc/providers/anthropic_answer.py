@@ -72,7 +72,10 @@ class AnthropicAnswer:
         block["citations"].append(citation)
 
     def _block(self, index: int) -> dict[str, Any]:
-        texts = {name: "".join(pieces) for name, pieces in self._texts[index].items()}
+        for pieces in self._texts[index].values():
+            # Each by itself takes far more memory than its characters.
+            pieces[:] = ["".join(pieces)]
+        texts = {name: pieces[0] for name, pieces in self._texts[index].items()}
         if "input" in texts:
             return {**self._blocks[index], **texts, "input": _decoded(texts["input"])}
         return {**self._blocks[index], **texts}

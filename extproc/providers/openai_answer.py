@@ -31,6 +31,7 @@ class OpenAiAnswer:
                 self._take(choice)
 
     def answer(self) -> dict[str, Any]:
+        """Pieces are joined: each by itself takes far more memory than its characters."""
         choices = [_joined(choice) for _, choice in sorted(self._choices.items())]
         if isinstance(kind := self._beside.get("object"), str):
             self._beside["object"] = kind.removesuffix(".chunk")
@@ -88,7 +89,8 @@ def _in(known: dict[str, Any], name: str, kind: type[Any]) -> Any:
 
 def _joined(value: Any) -> Any:
     if isinstance(value, _Pieces):
-        return "".join(value)
+        value[:] = ["".join(value)]
+        return value[0]
     if isinstance(value, _Numbered):
         return [_joined(each) for _, each in sorted(value.items())]
     return {name: _joined(each) for name, each in value.items()} if isinstance(value, dict) else value

@@ -83,9 +83,54 @@ def test_a_stream_is_folded_on_its_way(monkeypatch):
     for text in ("some", "more", "texts") * 20:
         content.feed(events(text))
 
-    assert content.size < 100 + 60 * 20
+    assert content.size < len(events("texts")) * 60 // 2 + 100
     content.end()
     assert said(json.loads(content.told(EVERYTHING()))) == "somemoretexts" * 20
+
+
+def test_the_last_event_of_a_stream_counts_without_a_blank_line_behind_it():
+    stream = events("all of", " it").removesuffix(b"\n\ndata: [DONE]\n\n")
+
+    assert said(told(Content(openai_chat, asking("hello")), SSE, stream)) == "all of it"
+
+
+def test_what_takes_more_memory_than_its_bytes_is_given_up_on_the_way(monkeypatch):
+    """An answer of nothing but empty objects: each is three bytes here, and some seventy in memory."""
+    monkeypatch.setattr(module, "FOLDED_BYTES", 1_000)
+    monkeypatch.setattr(module, "MEASURED_BYTES", 10_000)
+    monkeypatch.setattr(module, "MOST_BYTES", 50_000)
+    content = Content(openai_chat, b"{}")
+    content.begin(SSE)
+    event = b'data: {"choices":[{"delta":{"content":[' + b",".join([b"{}"] * 300) + b"]}}]}\n\n"
+    for _ in range(200):
+        content.feed(event)
+
+    assert content.size == len(b"{}")
+    content.end()
+    assert json.loads(content.told(EVERYTHING()))["response"] == {"left_out": "text_too_long"}
+
+
+def test_a_text_of_many_small_pieces_is_held_as_one(monkeypatch):
+    monkeypatch.setattr(module, "MEASURED_BYTES", 200_000)
+    content = Content(openai_chat, b"{}")
+    content.begin(SSE)
+    event = events("a")[: events("a").index(b"data: [DONE]")]
+    for _ in range(10_000):
+        content.feed(event)
+    content.end()
+
+    assert content.size < 12_000
+
+
+@pytest.mark.parametrize("name", ["id", "tool_call_id"])
+def test_what_stands_where_an_id_should_is_masked_too(name):
+    content = Content(openai_chat, asking("hello", **{name: "sk-proj-" + "a1B2" * 12}))
+    asked = json.loads(asking("hello"))
+    asked["messages"].append({"role": "tool", name: "4111111111111111", "content": "x"})
+    found = told(Content(openai_chat, json.dumps(asked).encode()), JSON, b'{"id": "4111111111111111", "choices": []}')
+
+    assert "a1B2" not in json.dumps(told(content, JSON, answer("ok")))
+    assert "4111111111111111" not in json.dumps(found)
 
 
 def test_anthropics_events_are_stored_as_a_message():
