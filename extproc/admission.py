@@ -279,11 +279,11 @@ def client(surroundings: Surroundings, event: RequestHeaders, event_id: str) -> 
     """Who asks, as far as that is written down. The call id of the exchange is the client's, else ours."""
     headers, kept = dict(event.headers), surroundings.kept
     call_id = hygiene.printable(headers.get(b"x-request-id", b"").decode("ascii", "replace")).decode()
-    address = _address(event) if kept.requester_ip else ""
+    address = _client(surroundings, event) if kept.requester_ip else ""
     return Client(
         call_id=call_id or event_id,
         path=headers.get(b":path", b"").partition(b"?")[0].decode("ascii", "replace"),
-        requester_ip=address.rpartition(":")[0],
+        requester_ip=hygiene.printable(address).decode(),
         user_agent=headers.get(b"user-agent", b"").decode("utf-8", "replace")[:256] if kept.user_agent else "",
         tags=hygiene.tags(headers.get(b"x-litellm-tags", b"")),
         end_user=end_users.named(event.headers, surroundings.end_user_headers),

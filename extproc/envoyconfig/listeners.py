@@ -25,7 +25,7 @@ from extproc.envoyconfig import routes
 from extproc.envoyconfig.access_log import access_log
 from extproc.envoyconfig.processor_filter import INTERNAL_PREFIX, processor_filter
 from extproc.envoyconfig.replies import local_replies
-from extproc.envoyconfig.typed import add_if_absent, file, milliseconds, overwrite, seconds, socket, typed
+from extproc.envoyconfig.typed import add, add_if_absent, file, milliseconds, overwrite, seconds, socket, typed
 from extproc.policy import destinations, hygiene
 from extproc.settings.model import Layout, Settings
 
@@ -96,11 +96,13 @@ def _connection_manager(
         http_filters=_filters(settings, added),
         access_log=[access_log(log_client=settings.log_requester_ip)],
         local_reply_config=local_replies(),
-        early_header_mutation_extensions=[_without_internal_headers()],
+        early_header_mutation_extensions=[_first_of_all()],
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action=slashes,
         use_remote_address=True,
+        # For somebody on the loopback it would add the machine's address in the network: we add the peer ourselves.
+        skip_xff_append=True,
         internal_address_config=hcm.HttpConnectionManagerInternalAddressConfig(cidr_ranges=[NOBODY]),
         generate_request_id=True,
         preserve_external_request_id=False,
@@ -162,10 +164,16 @@ def _remembered_address() -> hcm.HttpFilter:
     )
 
 
-def _without_internal_headers() -> core.TypedExtensionConfig:
-    """Without what is ours alone."""
+def _first_of_all() -> core.TypedExtensionConfig:
+    """Without what is ours alone, and with the address of whom Envoy is connected with behind all forwarded ones."""
     internal = mutation_rules.HeaderMutationRemoveOnMatch(key_matcher=matcher.StringMatcher(prefix=INTERNAL_PREFIX))
-    mutation = early_mutation.HeaderMutation(mutations=[mutation_rules.HeaderMutation(remove_on_match=internal)])
+    peer = add("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")
+    mutation = early_mutation.HeaderMutation(
+        mutations=[
+            mutation_rules.HeaderMutation(remove_on_match=internal),
+            mutation_rules.HeaderMutation(append=peer),
+        ]
+    )
     return core.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation", typed_config=typed(mutation)
     )

@@ -55,6 +55,14 @@ def overwrite(name: str, value: str) -> core.HeaderValueOption:
     )
 
 
+def add(name: str, value: str) -> core.HeaderValueOption:
+    """Add a value behind those that a header has."""
+    return core.HeaderValueOption(
+        header=core.HeaderValue(key=name, value=value),
+        append_action=core.HeaderValueOptionHeaderAppendAction.APPEND_IF_EXISTS_OR_ADD,
+    )
+
+
 def add_if_absent(name: str, value: str) -> core.HeaderValueOption:
     """Set a header unless whoever answers has set it."""
     return core.HeaderValueOption(
