@@ -7,6 +7,7 @@ import logging
 import sys
 
 import pytest
+from empty_sqlite import opened_sqlite
 from envoyconfig.renderings import layout_in
 from pydantic import SecretStr
 
@@ -15,7 +16,6 @@ from extproc.errors import ConfigError
 from extproc.model import SecretRef
 from extproc.policy import sso
 from extproc.settings import Settings
-from extproc.stores.sql import SqlStore
 
 
 def literal(text):
@@ -36,7 +36,7 @@ def test_what_is_no_address_of_redis_is_refused_and_not_repeated(url):
 
 
 async def test_messages_are_not_stored_where_nothing_could_encrypt_them(tmp_path):
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db")
+    store = await opened_sqlite(tmp_path)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         for settings, kept in ((Settings(), False), (Settings(store_prompts=True, encryption_key=literal("k")), True)):

@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 import pytest
+from empty_sqlite import opened_sqlite
 from management.conftest import SETTINGS
 
 from extproc import stored_models
@@ -16,7 +17,6 @@ from extproc.model import Allowance, SecretRef, StoredModel
 from extproc.settings.model import Settings
 from extproc.settings.rows import place
 from extproc.stored_models import EncryptionKeys, StoredModels
-from extproc.stores.sql import SqlStore
 
 RING = Keyring(["an-encryption-key"])
 OPENAI = {"model": "openai/gpt-4o-mini"}
@@ -32,7 +32,7 @@ def model(model_id: str, name: str = "fast", secret: str | None = None, moment: 
 
 @pytest.fixture
 async def store(tmp_path):
-    opened = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db")
+    opened = await opened_sqlite(tmp_path)
     yield opened
     await opened.close()
 

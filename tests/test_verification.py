@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from empty_sqlite import opened_sqlite
 from running_redis import running_redis
 from stores.samples import key, receipt
 
@@ -70,7 +71,7 @@ def soon(monkeypatch):
 @pytest.fixture
 async def world(tmp_path) -> AsyncIterator[World]:
     with running_redis() as redis:
-        store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/ledger.db")
+        store = await opened_sqlite(tmp_path)
         counters = RedisCounters(redis.url, deadline_ms=10_000)
         yield World(store, counters)
         await counters.close()

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from empty_sqlite import opened_sqlite
 from fastapi import FastAPI
 
 from extproc.errors import StoreUnavailable
@@ -109,7 +110,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db", audit_key=AUDIT_KEY)
+    store = await opened_sqlite(tmp_path, audit_key=AUDIT_KEY)
     yield Gateway(store)
     await store.close()
 

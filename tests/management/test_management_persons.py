@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trails
+from empty_sqlite import opened_sqlite
 from management.asking import error, get, post
 from management.conftest import AUDIT_KEY, NOW, Gateway
 from running_postgres import fresh_database
@@ -25,7 +26,7 @@ CAROL = "carol@people.example"
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def gateway(request, tmp_path) -> AsyncIterator[Gateway]:
     if request.param == "sqlite":
-        store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/extproc.db", audit_key=AUDIT_KEY)
+        store = await opened_sqlite(tmp_path, audit_key=AUDIT_KEY)
         yield Gateway(store)
         await store.close()
         return

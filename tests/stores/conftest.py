@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from counting import NOW
+from empty_sqlite import empty_sqlite
 from running_postgres import bare_database, fresh_database
 from running_redis import RunningRedis, running_redis
 
@@ -22,13 +23,18 @@ Databases = dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[st
 
 @contextlib.asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[str]:
+    yield empty_sqlite(folder)
+
+
+@contextlib.asynccontextmanager
+async def bare_sqlite(folder: Path) -> AsyncIterator[str]:
     yield f"sqlite+aiosqlite:///{folder}/extproc.db"
 
 
 #: The URL of each kind of database, without rows.
 EMPTY: Databases = {"sqlite": sqlite, "postgresql": lambda _: fresh_database()}
 #: The URL of each kind of database, without tables.
-BARE: Databases = {"sqlite": sqlite, "postgresql": lambda _: bare_database()}
+BARE: Databases = {"sqlite": bare_sqlite, "postgresql": lambda _: bare_database()}
 
 
 @pytest.fixture(params=EMPTY)

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from empty_sqlite import opened_sqlite
 from stores.samples import receipt
 
 from extproc.model import Receipt
@@ -18,7 +19,7 @@ from extproc.stores.sql import SqlStore
 
 @pytest.fixture
 async def store(tmp_path):
-    opened = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/ledger.db")
+    opened = await opened_sqlite(tmp_path)
     yield opened
     await opened.close()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from empty_sqlite import opened_sqlite
 from stores.samples import receipt
 
 from extproc.stores.contract import SpendFilter
@@ -41,7 +42,7 @@ def of_another_version(data: bytes) -> bytes:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
-    opened = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/ledger.db")
+    opened = await opened_sqlite(tmp_path)
     yield opened
     await opened.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_sqlite import opened_sqlite
 from stores.samples import NOW, receipt
 
 from extproc.holds import Amounts, Ask, Full, Granted, Level, Limit
@@ -57,7 +58,7 @@ def met(key: Key) -> tuple[Limit, ...]:
 
 @pytest.fixture
 async def counted(tmp_path: Path) -> AsyncIterator[Counted]:
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/ledger.db")
+    store = await opened_sqlite(tmp_path)
     yield Counted(store)
     await store.close()
 
