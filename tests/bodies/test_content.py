@@ -102,12 +102,20 @@ def test_what_takes_more_memory_than_its_bytes_is_given_up_on_the_way(monkeypatc
     content = Content(openai_chat, b"{}")
     content.begin(SSE)
     event = b'data: {"choices":[{"delta":{"content":[' + b",".join([b"{}"] * 300) + b"]}}]}\n\n"
-    for _ in range(200):
-        content.feed(event)
+    stream = event * 200
+    for start in range(0, len(stream), 777):
+        content.feed(stream[start : start + 777])
 
     assert content.size == len(b"{}")
     content.end()
     assert json.loads(content.told(EVERYTHING()))["response"] == {"left_out": "text_too_long"}
+
+
+def test_what_is_too_deep_to_be_put_together_is_given_up():
+    deep = b'{"a":' * 700 + b"{}" + b"}" * 700
+    event = b'data: {"choices":[{"delta":' + deep + b"}]}\n\n"
+
+    assert told(Content(openai_chat, b"{}"), SSE, event)["response"] == {"left_out": "text_too_long"}
 
 
 def test_a_text_of_many_small_pieces_is_held_as_one(monkeypatch):

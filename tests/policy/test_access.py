@@ -25,6 +25,16 @@ def test_a_key_is_expired_from_the_millisecond_of_its_expiry(now, refused):
     assert (access.check_key(key(expires_at=1_000), now) is not None) is refused
 
 
+@pytest.mark.parametrize(("now", "refusal"), [(999, None), (1_000, refusals.UNKNOWN_KEY)])
+def test_a_credential_that_a_key_no_longer_has_is_nobodys(now, refusal):
+    assert access.check_key(key(revoked_at=1_000), now=now) == refusal
+
+
+@pytest.mark.parametrize(("models", "holds"), [((), True), (("a*",), True), (("b", "ab"), True), (("b",), False)])
+def test_a_list_that_names_no_model_holds_them_all(models, holds):
+    assert access.lists_model(models, "ab") is holds
+
+
 def test_the_refusal_of_an_expired_key_names_both_moments():
     refusal = access.check_key(key(expires_at=1_700_000_000_000), now=1_700_000_000_500)
 

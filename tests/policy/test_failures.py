@@ -74,6 +74,7 @@ def test_a_block_ends_by_itself_and_may_begin_again(told):
 def test_a_key_that_was_found_before_passes_from_a_blocked_source(told):
     failures = told.failures()
     failures.found("good")
+    failures.found("good")
     guess(failures, 1_000)
 
     assert failures.wait(HERE, "good", 1) == 0

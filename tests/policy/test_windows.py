@@ -167,3 +167,10 @@ def test_a_day_on_which_the_clocks_change_is_one_window():
     since, until = windows.window(windows.parse("1d"), now, None, BERLIN)
 
     assert until - since == 25 * 3_600_000
+
+
+@given(st.sampled_from(["45s", "10m", "36h", "1d", "2w", "1mo", "12mo"]), moments)
+def test_no_window_is_longer_than_the_most_of_its_duration(text, now):
+    start, end = windows.window(windows.parse(text), now)
+
+    assert end - start <= windows.most_ms(text)
