@@ -105,13 +105,15 @@ def test_our_own_fields_say_the_rest(load):
         ([block(), block()], "'pii' is there twice"),
         ([block(custom=[{"entity": "X", "pattern": "a*"}])], "X: "),
         ([block(custom=[{"entity": "X"}])], "X: give a pattern or words, one of the two"),
+        ([block(mode="precall")], "guardrails[0].litellm_params.mode: Input should be 'pre_call', 'during_call', "),
+        ([block(mode=["pre_call", "after"])], "guardrails[0].litellm_params.mode[1]: Input should be 'pre_call', "),
         ([block(media="burn")], "guardrails[0].litellm_params.media: "),
         ([block(pii_entities_config={"US_SSN": "SHRED"})], "guardrails[0].litellm_params.pii_entities_config.US_SSN"),
         ([{"guardrail_name": "x"}], "guardrails[0].litellm_params is missing"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(load, blocks, said):
-    (line,) = refused(load, text(*blocks))[:1]
+    (line,) = refused(load, text(*blocks))
 
     place, _, sentence = line.partition(": ")
     assert place.replace(":", "").isdigit()
