@@ -199,7 +199,10 @@ def _message(response: httpx2.Response) -> str:
 
 
 def _unreachable(client: httpx2.Client, error: Exception) -> Unsuccessful:
-    return Unsuccessful(f"{client.base_url} does not answer: {str(error) or type(error).__name__}", UNREACHABLE)
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        reason += "; SSL_CERT_FILE, or --ca of `extproc profile set`, names the authority of its certificate"
+    return Unsuccessful(f"{client.base_url} does not answer: {reason}", UNREACHABLE)
 
 
 @contextmanager
