@@ -20,6 +20,7 @@ from extproc.redaction import (
     OnFailure,
     Policy,
     Recognizer,
+    check_name,
     deny_list,
     recognizer,
 )
@@ -54,6 +55,7 @@ def mistakes(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
         yield from _entity_mistakes(block.litellm_params, inside, found)
         for place, custom in enumerate(block.litellm_params.custom):
             try:
+                check_name(custom.entity)
                 _recognizer(custom)
             except (InvalidPattern, ValueError) as error:
                 yield f"{found.at_value((*inside, 'custom', place))}: {custom.entity}: {error}"

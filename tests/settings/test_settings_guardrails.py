@@ -104,6 +104,10 @@ def test_our_own_fields_say_the_rest(load):
         ([block(pii_entities_config={"PERSON": "MASK"})], "no recognizer finds 'PERSON'; see docs/redaction.md"),
         ([block(), block()], "'pii' is there twice"),
         ([block(custom=[{"entity": "X", "pattern": "a*"}])], "X: "),
+        (
+            [block(custom=[{"entity": "ROOM_7", "pattern": "a"}])],
+            "ROOM_7: 'ROOM_7' is not a name for an entity: ",
+        ),
         ([block(custom=[{"entity": "X"}])], "X: give a pattern or words, one of the two"),
         ([block(mode="precall")], "guardrails[0].litellm_params.mode: Input should be 'pre_call', 'during_call', "),
         ([block(mode=["pre_call", "after"])], "guardrails[0].litellm_params.mode[1]: Input should be 'pre_call', "),
