@@ -200,6 +200,16 @@ def test_the_variables_of_litellms_command_line_are_known(run, url, monkeypatch)
     assert run("teams", "list").code == 0
 
 
+def test_a_profile_is_used_from_every_folder(run, url, home, monkeypatch):
+    (home / "key").write_text(MASTER)
+    certificates.ensure(home, "localhost", datetime.datetime.now(datetime.UTC))
+    assert run("profile", "set", "--url", url, "--key", "file/key", "--ca", "ca.pem").code == 0
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
+
+    assert run("keys", "list").code == 0
+
+
 @pytest.fixture
 def unknown(tmp_path):
     """The URL of a server whose certificate nobody vouches for. It ends with the first client."""
