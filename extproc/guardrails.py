@@ -87,6 +87,13 @@ class Configured(msgspec.Struct, frozen=True):
     language: str = "en"
     consulted: Consulted | None = None
 
+    def acts_on(self) -> tuple[list[str], list[str]]:
+        """The entities that are looked for in requests, and in answers."""
+        others = self.consulted or Consulted()
+        both = ({**self.policy.request, **others.request}, {**self.policy.response, **others.response})
+        request, response = ([name for name, action in each.items() if action is not Action.ALLOW] for each in both)
+        return request, response
+
 
 class Guardrail(msgspec.Struct, frozen=True):
     """A policy under its name, and where it holds without being asked for."""

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -45,6 +46,7 @@ from extproc.stores.sql_retention import Retention
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "extproc"
+_EMBEDDED = "extproc.db"
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 #: Of the clients that are not on the way of an exchange.
 _PATIENT_SECONDS = 5.0
@@ -121,9 +123,15 @@ def failures(settings: Settings, count: Callable[[str], None]) -> Failures:
 async def database(settings: Settings, layout: Layout, audit_key: AuditKey | None = None) -> SqlStore:
     """PostgreSQL where the configuration names it, else a file of our own. Changes are written down with the key."""
     if settings.database_url is None:
-        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/extproc.db", audit_key=audit_key)
+        return await SqlStore.open(f"sqlite+aiosqlite:///{layout.data_dir}/{_EMBEDDED}", audit_key=audit_key)
     url = _told(settings.database_url)
     return await SqlStore.open(url, pool_size=settings.database_pool_size, audit_key=audit_key)
+
+
+def must_have_database(settings: Settings, layout: Layout) -> None:
+    """For those who look at what is there, and must not make an empty one. Raises `ConfigError`."""
+    if settings.database_url is None and not Path(layout.data_dir, _EMBEDDED).exists():
+        raise ConfigError(f"there is no database in {layout.data_dir}: the first start makes one; see --data-dir")
 
 
 def contents(

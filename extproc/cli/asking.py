@@ -183,14 +183,14 @@ def _refusal(response: httpx2.Response) -> Unsuccessful:
 
 
 def _message(response: httpx2.Response) -> str:
-    """The sentence in any of LiteLLM's three envelopes."""
+    """The sentence in any of the envelopes that there are."""
     try:
         body = response.json()
     except ValueError:
         return response.reason_phrase
     if not isinstance(body, dict):
         return response.reason_phrase
-    said = body.get("error", body.get("detail", response.reason_phrase))
+    said = body.get("error", body.get("detail", body.get("message", response.reason_phrase)))
     if isinstance(said, list):
         return "; ".join(f"{'.'.join(map(str, each.get('loc', ())[1:]))}: {each.get('msg')}" for each in said)
     while isinstance(said, dict):
@@ -199,7 +199,10 @@ def _message(response: httpx2.Response) -> str:
 
 
 def _unreachable(client: httpx2.Client, error: Exception) -> Unsuccessful:
-    return Unsuccessful(f"{client.base_url} does not answer: {str(error) or type(error).__name__}", UNREACHABLE)
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        reason += "; SSL_CERT_FILE, or --ca of `extproc profile set`, names the authority of its certificate"
+    return Unsuccessful(f"{client.base_url} does not answer: {reason}", UNREACHABLE)
 
 
 @contextmanager

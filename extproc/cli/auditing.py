@@ -83,11 +83,14 @@ def verify_receipt(
     from extproc.stores import deletion_receipts
 
     receipt = _read_receipt(file)
-    if not deletion_receipts.is_genuine(receipt, _keys(settings.load(config), data_dir, earlier_key or [])):
+    keys = _keys(settings.load(config), data_dir, earlier_key or [])
+    if not keys:
+        raise ConfigError(f"no key of an audit trail is known here: none is configured, and none is in {data_dir}")
+    if not deletion_receipts.is_genuine(receipt, keys):
         typer.echo("the receipt was not signed with a key that is known here, or was changed")
         raise typer.Exit(BROKEN_CODE)
     if user_id is not None and not deletion_receipts.is_about(receipt, user_id):
-        typer.echo("the receipt is genuine, but about somebody else")
+        typer.echo("the receipt is genuine, but about somebody else (a user is meant by id, not by address)")
         raise typer.Exit(BROKEN_CODE)
     typer.echo(f"the receipt is genuine: deleted at {receipt['deleted_at']} by {receipt['deleted_by']}")
 
@@ -110,8 +113,10 @@ async def _verified(loaded: Settings, data_dir: Path, verifier: Verifier) -> tup
 
     problems: list[str] = []
     count, before = 0, None
+    found = layout.build(loaded, data_dir, layout.Ports())
+    opening.must_have_database(loaded, found)
     async with contextlib.AsyncExitStack() as stack:
-        store = await opening.database(loaded, layout.build(loaded, data_dir, layout.Ports()))
+        store = await opening.database(loaded, found)
         stack.push_async_callback(store.close)
         head = await store.trail.head()
         with progress("reading entries", head.seq) as advance:

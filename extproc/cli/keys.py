@@ -16,10 +16,11 @@ app = asking.group("Make, show, change, block and delete virtual keys.")
 
 _COLUMNS = ("key_alias", "key_name", "status", "user_id", "team_id", "spend", "max_budget", "models", "expires")
 
-_SUSPICIOUS_COLUMNS = ("score", "key_alias", "key_name", "user_id", "team_id", "requests", "spend", "reasons")
+_SUSPICIOUS_COLUMNS = ("score", "key_alias", "token", "user_id", "team_id", "requests", "spend", "reasons")
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The key itself, or its hash.", show_default=False)]
-Keys = Annotated[list[str], typer.Argument(metavar="KEY…", help="Keys themselves, or their hashes.")]
+_KEY = "A key itself, or its hash: its `token` in what --json shows."
+Key = Annotated[str, typer.Argument(metavar="KEY", help=_KEY, show_default=False)]
+Keys = Annotated[list[str], typer.Argument(metavar="KEY…", help=_KEY)]
 Alias = Annotated[str | None, typer.Option("--alias", help="A name for people; no two keys share one.")]
 Team = Annotated[str | None, typer.Option("--team", metavar="ID", help="The team that the key belongs to.")]
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="The user that the key belongs to.")]

@@ -46,7 +46,9 @@ def login(
     kept = profiles.read()
     known = kept.get(profile, {})
     base = profiles.check_url(url or known.get("url") or profiles.LOCAL_URL)
-    authority = ca or (str(known.get("ca", "")) if base == known.get("url") else "")
+    authority = profiles.absolute(ca) or (str(known.get("ca", "")) if base == known.get("url") else "")
+    with asking.client(base, authority or None) as gateway:
+        _check(gateway, base)
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(32)
     with _Waiting(state) as waiting:
         _send(_address(base, waiting.server_port, verifier, state, provider), no_browser=no_browser)
@@ -69,6 +71,12 @@ def logout(profile: Name = profiles.DEFAULT_PROFILE) -> None:
     finally:
         profiles.write({name: each for name, each in kept.items() if name != profile})
     typer.echo("logged out")
+
+
+def _check(gateway: Gateway, base: str) -> None:
+    """Where nobody can log in nobody need wait. Raises `Unsuccessful`."""
+    if not gateway.get("/sso/readiness").get("sso_configured"):
+        raise Unsuccessful(f"{base} has no single sign-on: general_settings.sso_providers", REFUSED)
 
 
 def _end(gateway: Gateway) -> None:

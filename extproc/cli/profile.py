@@ -30,7 +30,9 @@ def keep(
 ) -> None:  # fmt: skip
     """Keep a gateway under a name. The file is readable for its owner only."""
     profiles.check_url(url)
-    kept = {**profiles.read(), name: {"url": url, "key": key, "ca": ca}}
+    if key.startswith("file/"):
+        key = "file/" + profiles.absolute(key.removeprefix("file/"))
+    kept = {**profiles.read(), name: {"url": url, "key": key, "ca": profiles.absolute(ca)}}
     typer.echo(f"kept in {profiles.write(kept)}")
 
 

@@ -126,6 +126,11 @@ def _read_key(path: Path) -> str:
         raise ConfigError(f"the master key {path} cannot be read") from None
 
 
+def absolute(path: str) -> str:
+    """A path that is the same from everywhere: a profile is used from other folders. None stays none."""
+    return str(Path(path).absolute()) if path else ""
+
+
 def check_url(url: str) -> str:
     """The base URL, without a slash at its end. Raises `ConfigError` for what is none."""
     parts = urlsplit(url)

@@ -63,11 +63,13 @@ def rotate_encryption_key(config: Config = None, data_dir: DataDir = DEFAULT_DAT
     May run while the gateway serves, and be started again when it was interrupted. Where the configuration names the
     key: put the new one into encryption_key, the old one into previous_encryption_keys, restart, then run this.
     """
-    from extproc import settings
+    from extproc import opening, settings
     from extproc.supervisor import encryption_key, layout
 
     loaded = settings.load(config)
-    folder = Path(layout.build(loaded, data_dir, layout.Ports()).data_dir)
+    found = layout.build(loaded, data_dir, layout.Ports())
+    opening.must_have_database(loaded, found)
+    folder = Path(found.data_dir)
     keyed = encryption_key.with_key(loaded, folder)
     if keyed.encryption_key is None:
         raise ConfigError("no encryption key is configured (general_settings.encryption_key): nothing is encrypted")

@@ -30,6 +30,10 @@ from extproc.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from extproc.guardrails import Configured
+    from extproc.inspection.inspectors import Inspectors
     from extproc.model import Deployment, SecretRef
     from extproc.secrets import SecretResolver
     from extproc.settings.model import Settings
@@ -69,8 +73,8 @@ def check_config(
         typer.echo(json.dumps(report, indent=2))
     else:
         _print_report(file, report)
-    missing = [row for row in report["models"] if row["state"] == "missing"]
-    if strict and (missing or any(report[name]["state"] != "ok" for name in _SINGLE)):
+    told = [*report["models"], *report["guardrails"], *(report[name] for name in _SINGLE)]
+    if strict and any(each["state"] != "ok" for each in told):
         raise typer.Exit(UNAVAILABLE_CODE)
 
 
@@ -106,6 +110,7 @@ def _report(loaded: Settings, resolver: SecretResolver) -> dict[str, Any]:
         "models": [_row(each, resolver) for each in loaded.deployments],
         "master_key": _master_key(loaded.master_key),
         "database": _database(loaded.database_url, resolver),
+        "guardrails": _guardrails(loaded) if loaded.guardrails else [],
         "unsupported": list(loaded.unsupported),
     }
 
@@ -154,6 +159,49 @@ def _database(reference: SecretRef | None, resolver: SecretResolver) -> dict[str
     return {"reference": str(reference), "state": "ok"}
 
 
+def _guardrails(loaded: Settings) -> list[dict[str, Any]]:
+    """Each with what it acts on. They are made ready as at a start, so that what would stop one is told."""
+    import asyncio
+
+    return asyncio.run(_made_ready(loaded.guardrails))
+
+
+async def _made_ready(configured: Iterable[Configured]) -> list[dict[str, Any]]:
+    from extproc.inspection.inspectors import Inspectors
+
+    inspectors = Inspectors()
+    rows = [_guardrail(each, inspectors) for each in configured]
+    await inspectors.close()
+    return rows
+
+
+def _guardrail(configured: Configured, inspectors: Inspectors) -> dict[str, Any]:
+    from extproc import guardrails
+    from extproc.errors import ConfigError
+
+    state = "ok"
+    try:
+        guardrails.compiled([configured], inspectors.of)
+    except ConfigError as error:
+        state = str(error).removeprefix(f"guardrail {configured.name}: ")
+    request, response = configured.acts_on()
+    return {
+        "name": configured.name,
+        "default_on": configured.default_on,
+        "dry_run": configured.policy.dry_run,
+        "request": request,
+        "response": response,
+        "state": state,
+    }
+
+
+def _guardrail_line(row: dict[str, Any]) -> str:
+    asked, answered = len(row["request"]), len(row["response"])
+    words = [f"looks for {asked} entit{'y' if asked == 1 else 'ies'} in requests, {answered} in answers"]
+    words += ["on by default" if row["default_on"] else "where it is named", *(["dry run"] if row["dry_run"] else [])]
+    return f"guardrail {row['name']}: {'; '.join(words)} ({row['state']})"
+
+
 def _print_report(file: Path, report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -169,6 +217,8 @@ def _print_report(file: Path, report: dict[str, Any]) -> None:
     for name in _SINGLE:
         single = report[name]
         console.print(Text(f"{name.replace('_', ' ')}: {single['reference']} ({single['state']})"))
+    for row in report["guardrails"]:
+        console.print(Text(_guardrail_line(row)))
     for line in report["unsupported"]:
         typer.echo(f"warning: {line}", err=True)
     count = len(report["models"])

@@ -56,7 +56,8 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _MONEY and isinstance(value, int | float):
-        return f"${value:,.6f}".rstrip("0").rstrip(".") if value else "$0"
+        # To the nano: a request may cost less than a millionth.
+        return f"${value:,.9f}".rstrip("0").rstrip(".")
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ", ".join(value) or "-"
     return json.dumps(value) if isinstance(value, list | dict) else str(value)

@@ -322,12 +322,17 @@ _HELD_RETRY_SECONDS = 1
 
 
 def budget_exceeded(why: Explanation, status: int) -> Refusal:
-    """A budget that is spent. `why.setting` is `max_budget`, or `budget_limits:1h` for one window of several."""
+    """A budget that is spent, or of which too little is left: LiteLLM, which counts afterwards, has no such case.
+
+    `why.setting` is `max_budget`, or `budget_limits:1h` for one window of several.
+    """
     setting, _, window = why.setting.partition(":")
     told = {"who": why.who, "spent": dollars(why.settled), "most": dollars(why.maximum), "window": window}
     several = setting == "budget_limits" and why.kind in _WHOSE
     sentence = _WINDOW_SENTENCE if several else _BUDGET_SENTENCES[why.kind]
     message = sentence.format(whose=_WHOSE.get(why.kind, ""), **told)
+    if why.settled < why.maximum:
+        message += f". What was asked for may cost {dollars(why.asked)} more, which is not left"
     return Refusal(status, "budget_exceeded", message, None, "budget_exceeded", explanation=why)
 
 

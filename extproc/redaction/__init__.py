@@ -22,7 +22,7 @@ from extproc.redaction.extras import validators
 from extproc.redaction.json_text import JsonStreamRedactor
 from extproc.redaction.pattern import InvalidPattern
 from extproc.redaction.placeholders import Placeholders, TooManyValues
-from extproc.redaction.policy import Direction, OnFailure, Policy
+from extproc.redaction.policy import Direction, OnFailure, Policy, check_name
 from extproc.redaction.recognizer import Recognizer
 from extproc.redaction.redactor import Redacted, Redactor
 from extproc.redaction.restoring import Restorer
@@ -51,6 +51,7 @@ __all__ = [
     "TextTooLong",
     "TooManyValues",
     "UnknownEntity",
+    "check_name",
     "deny_list",
     "recognizer",
     "validators",

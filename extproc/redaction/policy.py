@@ -35,6 +35,14 @@ class OnFailure(StrEnum):
     ALLOW = "allow"
 
 
+def check_name(entity: str) -> None:
+    """Raises `UnknownEntity` for what no entity can be called: placeholders would not be known again."""
+    if not _ENTITY.fullmatch(entity) or entity == LITERAL:
+        raise catalog.UnknownEntity(
+            f"{entity!r} is not a name for an entity: capital letters, digits and underscores, a letter at both ends"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What to look for, and what to do about it.
@@ -76,8 +84,7 @@ class Policy:
 
     def _rules(self, entity: str, action: Action, known: Mapping[str, Valid]) -> list[Rule]:
         own = [recognizer for recognizer in self.custom if recognizer.entity == entity]
-        if not _ENTITY.fullmatch(entity) or entity == LITERAL:
-            raise catalog.UnknownEntity(f"{entity!r} is not a name for an entity: capital letters, digits, underscores")
+        check_name(entity)
         found = own + catalog.recognizers(entity, known, required=not own)
         if action is Action.ALLOW:
             return []

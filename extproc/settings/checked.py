@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field
 
 #: US dollars. Above a dollar a token it is surely the price of a million tokens, and would be billed a million times.
 MAX_DOLLARS_PER_TOKEN = 1
@@ -38,6 +38,9 @@ Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Dollars = Annotated[
     Decimal, Field(strict=False, ge=0, le=1_000_000_000, allow_inf_nan=False), BeforeValidator(no_boolean)
 ]
+#: What pydantic puts into the path of a mistake where one thing or a list may stand; nothing of the file.
+ONE, MANY = "<one>", "<many>"
+ONE_OR_MANY = Discriminator(lambda value: MANY if isinstance(value, list) else ONE)
 #: How sure a recognizer must be, as in Presidio.
 Score = Annotated[Decimal, Field(strict=False, ge=0, le=1, allow_inf_nan=False), BeforeValidator(no_boolean)]
 

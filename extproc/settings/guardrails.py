@@ -20,6 +20,7 @@ from extproc.redaction import (
     OnFailure,
     Policy,
     Recognizer,
+    check_name,
     deny_list,
     recognizer,
 )
@@ -54,18 +55,43 @@ def mistakes(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
         yield from _entity_mistakes(block.litellm_params, inside, found)
         for place, custom in enumerate(block.litellm_params.custom):
             try:
+                check_name(custom.entity)
                 _recognizer(custom)
             except (InvalidPattern, ValueError) as error:
                 yield f"{found.at_value((*inside, 'custom', place))}: {custom.entity}: {error}"
 
 
 def unsupported(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
-    """A line for each guardrail of a kind that is not here."""
+    """A line for each guardrail of a kind that is not here, and for each word of the others that has no effect."""
     for index, block in enumerate(blocks):
+        inside: Place = ("guardrails", index, "litellm_params")
         kind = block.litellm_params.guardrail
-        if kind not in _KINDS:
-            where = found.at_value(("guardrails", index, "litellm_params", "guardrail"))
+        if kind in _KINDS:
+            yield from _idle_customs(block.litellm_params, inside, found)
+            yield from _idle_names(block.litellm_params, inside, found)
+        else:
+            where = found.at_value((*inside, "guardrail"))
             yield f"{where}: guardrail: {kind} is not supported; supported are {', '.join(_KINDS)}"
+
+
+def _idle_customs(told: GuardrailParameters, inside: Place, found: Document) -> Iterator[str]:
+    done = {entity for each in _told_actions(told) for entity in each}
+    for index, custom in enumerate(told.custom):
+        place = (*inside, "custom", index)
+        if custom.entity not in done:
+            where = found.at_value((*place, "entity"))
+            yield f"{where}: nothing is done about {custom.entity!r}: name it in pii_entities_config"
+        if custom.words is not None:
+            for field in sorted({"context", "score"} & custom.model_fields_set):
+                yield f"{found.at_key((*place, field))}: {field} has no effect on words, which are always found"
+
+
+def _idle_names(told: GuardrailParameters, inside: Place, found: Document) -> Iterator[str]:
+    known = {*ENTITIES, *_found_by_others(told), *(custom.entity for custom in told.custom)}
+    for field, others in (("presidio_score_thresholds", {_ALL}), ("context", set())):
+        for entity in getattr(told, field) or ():
+            if entity not in known | others:
+                yield f"{found.at_key((*inside, field, entity))}: {field}: no recognizer finds {entity!r}"
 
 
 def _entity_mistakes(told: GuardrailParameters, inside: Place, found: Document) -> Iterator[str]:
@@ -136,13 +162,14 @@ def _actions(told: GuardrailParameters) -> tuple[Mapping[str, Action], Mapping[s
 
 
 def _told_actions(told: GuardrailParameters) -> list[dict[str, str]]:
-    """The actions for requests and for answers. Without any, what is found everywhere is masked."""
+    """The actions for requests and for answers. Where none are told, what is found everywhere is masked."""
     usual = told.pii_entities_config
-    if usual is None and told.request is None and told.response is None:
-        usual = dict.fromkeys([*_EVERYWHERE, *_found_by_others(told)], "MASK")
+    if usual is None:
+        own_entities = [custom.entity for custom in told.custom]
+        usual = dict.fromkeys([*_EVERYWHERE, *own_entities, *_found_by_others(told)], "MASK")
     searched = _directions(told)
     both = [
-        own if own is not None else (usual or {}) if direction in searched else {}
+        own if own is not None else usual if direction in searched else {}
         for direction, own in ((Direction.REQUEST, told.request), (Direction.RESPONSE, told.response))
     ]
     return [{entity: action.lower() for entity, action in each.items()} for each in both]

@@ -35,10 +35,11 @@ from extproc.settings import (
     sso,
     user_headers,
 )
+from extproc.settings.checked import MANY, ONE
 from extproc.settings.deployments import Rows
 from extproc.settings.document import Document, Place
 from extproc.settings.model import MEBIBYTE, Settings
-from extproc.settings.schema import MANY, ONE, Configuration, fields_of, undeclared
+from extproc.settings.schema import Configuration, every_field, fields_of, undeclared
 
 #: Pydantic's words for what people get wrong, in ours.
 _SENTENCES = {
@@ -113,7 +114,7 @@ def _told(found: Document, mistake: ErrorDetails) -> str:
     told = sentence.format(name=_dotted(place), **mistake.get("ctx", {}))
     if mistake["type"] == "missing":
         around = _at(found.root, place[:-1])
-        meant = _meant(str(place[-1]), around if isinstance(around, dict) else ())
+        meant = _meant(str(place[-1]), {*around} - every_field() if isinstance(around, dict) else ())
         return f"{found.at_value(place[:-1])}: {told}{f'; {meant!r} may be meant to be it' if meant else ''}"
     return f"{found.at_value(place)}: {told}"
 

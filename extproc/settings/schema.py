@@ -11,11 +11,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from extproc.policy.origins import is_network
 from extproc.settings.checked import (
+    MANY,
+    ONE,
+    ONE_OR_MANY,
     Checked,
     Dollars,
     Megabytes,
@@ -86,12 +89,7 @@ class UserHeader(Checked):
     litellm_user_role: Literal["customer", "internal_user"]
 
 
-#: What pydantic puts into the path of a mistake where one thing or a list may stand; nothing of the file.
-ONE, MANY = "<one>", "<many>"
-UserHeaders = Annotated[
-    Annotated[UserHeader, Tag(ONE)] | Annotated[list[UserHeader], Tag(MANY)],
-    Discriminator(lambda value: MANY if isinstance(value, list) else ONE),
-]
+UserHeaders = Annotated[Annotated[UserHeader, Tag(ONE)] | Annotated[list[UserHeader], Tag(MANY)], ONE_OR_MANY]
 
 
 class SecretManager(Checked):
@@ -288,6 +286,14 @@ class Configuration(Checked):
 def fields_of(kind: type[BaseModel]) -> tuple[str, ...]:
     """The declared names of a mapping."""
     return tuple(kind.model_fields)
+
+
+def every_field() -> set[str]:
+    """The declared names of all mappings: what somebody meant to say."""
+    kinds = [Checked]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return {name for kind in kinds for name in fields_of(kind)}
 
 
 def undeclared(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], type[BaseModel]]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from extproc.settings.checked import Checked, Score, Text
+from extproc.settings.checked import MANY, ONE, ONE_OR_MANY, Checked, Score, Text
 
 _ACTION = Literal["MASK", "HASH", "BLOCK", "ALLOW", "LOG", "mask", "hash", "block", "allow", "log"]
 _MODE = Literal["pre_call", "during_call", "post_call", "logging_only"]
+_MODES = Annotated[Annotated[_MODE, Tag(ONE)] | Annotated[list[_MODE], Tag(MANY)], ONE_OR_MANY]
 
 Actions = dict[Text, _ACTION]
 Texts = list[Text]
@@ -29,7 +30,7 @@ class GuardrailParameters(Checked):
     """`litellm_params` of a guardrail: LiteLLM's fields first, then ours."""
 
     guardrail: Text
-    mode: _MODE | list[_MODE] = "pre_call"
+    mode: _MODES = "pre_call"
     default_on: bool = False
     pii_entities_config: Actions | None = None
     presidio_score_thresholds: dict[Text, Score] | None = None

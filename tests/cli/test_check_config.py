@@ -125,6 +125,38 @@ def test_the_databases_url_is_read_without_asking_the_database(run, file, url, s
     assert "p9fQ2vLx7" not in lenient.out + lenient.err + strict.out + strict.err
 
 
+GUARDRAILS = """\
+guardrails:
+  - guardrail_name: pii
+    litellm_params:
+      guardrail: presidio
+      mode: [pre_call, post_call]
+      default_on: true
+      pii_entities_config: {EMAIL_ADDRESS: MASK, US_SSN: BLOCK, IP_ADDRESS: ALLOW}
+      response: {EMAIL_ADDRESS: mask}
+  - guardrail_name: names
+    litellm_params:
+      guardrail: presidio
+      dry_run: true
+      pii_entities_config: {PERSON: MASK}
+      presidio_analyzer_api_base: os.environ/NO_SUCH_ANALYZER
+"""
+
+
+def test_guardrails_are_shown_with_what_they_look_for_and_what_would_stop_a_start(run, file):
+    file.write_text(CONFIG + GUARDRAILS)
+    missing = "presidio_analyzer_api_base: os.environ/NO_SUCH_ANALYZER is not set or is empty"
+    ended, strict = run("check-config", str(file)), run("check-config", str(file), "--strict")
+    report = json.loads(run("check-config", str(file), "--json").out)["guardrails"]
+
+    assert [line for line in ended.out.splitlines() if line.startswith("guardrail ")] == [
+        "guardrail pii: looks for 2 entities in requests, 1 in answers; on by default (ok)",
+        f"guardrail names: looks for 1 entity in requests, 0 in answers; where it is named; dry run ({missing})",
+    ]
+    assert (ended.code, strict.code) == (0, 1)
+    assert [each["request"] for each in report] == [["EMAIL_ADDRESS", "US_SSN"], ["PERSON"]]
+
+
 def test_an_unknown_setting_is_a_warning_and_an_error_where_it_is_strict(run, file):
     file.write_text(CONFIG + "litellm_settings: {no_such_setting: 1}\n")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import socket
+import ssl
+import threading
 
 import pytest
 from cli.running_management import MASTER, running_management
 
 from extproc.cli import asking
+from extproc.supervisor import certificates
 
 VARIABLES = (
     "EXTPROC_URL", "EXTPROC_API_KEY", "LITELLM_PROXY_URL", "LITELLM_PROXY_API_KEY", "EXTPROC_PROFILE", "SSL_CERT_FILE",
@@ -193,3 +198,40 @@ def test_the_variables_of_litellms_command_line_are_known(run, url, monkeypatch)
     monkeypatch.setenv("LITELLM_PROXY_API_KEY", MASTER)
 
     assert run("teams", "list").code == 0
+
+
+def test_a_profile_is_used_from_every_folder(run, url, home, monkeypatch):
+    (home / "key").write_text(MASTER)
+    certificates.ensure(home, "localhost", datetime.datetime.now(datetime.UTC))
+    assert run("profile", "set", "--url", url, "--key", "file/key", "--ca", "ca.pem").code == 0
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
+
+    assert run("keys", "list").code == 0
+
+
+@pytest.fixture
+def unknown(tmp_path):
+    """The URL of a server whose certificate nobody vouches for. It ends with the first client."""
+    made = certificates.ensure(tmp_path / "tls", "localhost", datetime.datetime.now(datetime.UTC))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.private_key)
+
+    def greet(listening):
+        with contextlib.suppress(OSError), context.wrap_socket(listening, server_side=True) as server:
+            server.accept()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    greeting = threading.Thread(target=greet, args=(listening,), daemon=True)
+    url = f"https://localhost:{listening.getsockname()[1]}"
+    greeting.start()
+    yield url
+    greeting.join(10)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_with_what_helps(run, unknown):
+    ended = run("keys", "--url", unknown, "--key", "sk-x", "list")
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "CERTIFICATE_VERIFY_FAILED" in ended.err
+    assert "SSL_CERT_FILE, or --ca of `extproc profile set`, names the authority" in ended.err

@@ -139,6 +139,26 @@ def test_without_a_browser_the_address_is_printed(run, gateway, monkeypatch):
     assert "nobody logged in" in ended.err
 
 
+def test_where_nobody_can_log_in_nobody_waits(run, tmp_path):
+    with running_management(tmp_path) as url:
+        ended = run("login", "--url", url, "--no-browser")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "has no single sign-on" in ended.err
+
+
+def test_an_identity_provider_that_is_away_is_told_before_anybody_waits(run, tmp_path):
+    def parts(url: str) -> dict[str, Any]:
+        nobody = sso.SingleSignOn(providers=(row("http://127.0.0.1:1"),), base_url=url)
+        return {"identity_providers": IdentityProviders(nobody), "keyring": lambda: RING}
+
+    with running_management(tmp_path, parts) as url:
+        ended = run("login", "--url", url, "--no-browser")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "identity provider" in ended.err
+
+
 def test_who_is_not_logged_in_cannot_log_out(run, gateway):
     assert run("logout").code == 2
 

@@ -89,3 +89,5 @@ async def test_without_a_first_start_there_is_nothing_to_change(folder):
 
     assert (ended.code, ended.out) == (2, "")
     assert "there is no master key" in ended.err
+    assert (await run(folder, "rotate-encryption-key")).code == 2
+    assert not (folder / "encryption_key").exists()

@@ -12,6 +12,7 @@ from cli.running_management import MASTER, running_management
 from management.conftest import AUDIT_KEY
 from stores.samples import receipt
 
+from extproc.cli import tables
 from extproc.policy import credentials
 from extproc.stores.sql import SqlStore
 
@@ -77,6 +78,16 @@ def test_what_was_spent_is_added_up_by_name_the_dearest_first(ask, what, expecte
     found = cells(ask("spend", "by", what))
 
     assert [row[: len(expected[0])] for row in found] == expected
+
+
+def test_what_costs_less_than_a_millionth_is_not_nothing(capsys):
+    tables.show([{"spend": 160e-9}, {"spend": 1e-9}, {"spend": 1234.5}, {"spend": 0.0}], ("spend",), as_json=False)
+
+    assert cells(capsys.readouterr().out) == [["$0.00000016"], ["$0.000000001"], ["$1,234.5"], ["$0"]]
+
+
+def test_a_suspicious_key_is_shown_with_what_blocks_it(ask):
+    assert ["-", "first", "-", "-", "1", "$3"] in [row[1:7] for row in cells(ask("keys", "suspicious", "--all"))]
 
 
 def test_days_come_in_their_order(ask):

@@ -85,6 +85,14 @@ def test_a_key_that_the_settings_no_longer_name_can_be_told(run, folder, monkeyp
     assert run("verify-audit", "--data-dir", str(folder), "--earlier-key", KEY).code == 2
 
 
+def test_where_there_is_no_database_no_trail_is_whole(run, tmp_path):
+    ended = run("verify-audit", "--data-dir", str(tmp_path))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert f"there is no database in {tmp_path}" in ended.err
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_head_that_is_none_is_refused(run, folder):
     assert run("verify-audit", "--data-dir", str(folder), "--expect-head", "7").code == 2
 
@@ -118,3 +126,11 @@ def test_a_file_that_is_no_receipt_ends_with_2(run, folder):
     (folder / "receipt.json").write_text("not JSON")
 
     assert run("verify-receipt", str(folder / "receipt.json"), "--data-dir", str(folder)).code == 2
+
+
+def test_a_receipt_cannot_be_checked_without_any_key(run, folder):
+    (folder / "receipt.json").write_text("{}")
+    ended = run("verify-receipt", str(folder / "receipt.json"), "--data-dir", str(folder / "elsewhere"))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "no key of an audit trail is known here" in ended.err

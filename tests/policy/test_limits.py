@@ -249,6 +249,13 @@ def test_a_spent_budget_is_told_in_litellms_words_and_never_with_a_digest():
     assert refusal.message == ("Budget has been exceeded! Key=front (sk-...last) Current cost: 1.05, Max budget: 1.0")
 
 
+def test_a_budget_with_too_little_left_is_told_with_what_the_request_may_cost():
+    assert refused(BUDGET, 400_000_000, 0, 600_010_000).message == (
+        "Budget has been exceeded! Key=front (sk-...last) Current cost: 0.4, Max budget: 1.0. "
+        "What was asked for may cost 0.60001 more, which is not left"
+    )
+
+
 def test_a_window_among_several_is_told_as_such():
     limit = msgspec.structs.replace(BUDGET, setting="budget_limits:1h", maximum=40_000_000)
 

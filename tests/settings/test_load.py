@@ -79,6 +79,12 @@ def test_an_address_that_is_not_set_leaves_its_model_out_and_says_so(load, monke
     )
 
 
+def test_a_name_that_means_something_else_is_not_taken_for_what_is_missing(load):
+    assert refused(load, "extproc_settings: {payload_encryption: [{keys: [a]}]}") == [
+        "1:41: extproc_settings.payload_encryption[0].key is missing"
+    ]
+
+
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load):
     text = """\
 model_list:

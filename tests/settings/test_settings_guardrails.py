@@ -65,6 +65,19 @@ def test_without_entities_everything_is_masked_but_the_numbers_of_single_countri
     assert len(policy.request) > 30
 
 
+def test_without_entities_a_recognizer_of_ones_own_masks_too(load):
+    policy = only(load, custom=[{"entity": "EMPLOYEE", "pattern": "E-[0-9]{6}"}]).policy
+
+    assert policy.request["EMPLOYEE"] is policy.request["EMAIL_ADDRESS"] is Action.MASK
+
+
+def test_entities_for_one_direction_leave_the_other_as_it_would_be(load):
+    policy = only(load, mode=["pre_call", "post_call"], request={"EMAIL_ADDRESS": "block"}).policy
+
+    assert policy.request == {"EMAIL_ADDRESS": Action.BLOCK}
+    assert policy.response == only(load, mode="post_call").policy.response != {}
+
+
 def test_our_own_fields_say_the_rest(load):
     found = only(
         load, request={"EMAIL_ADDRESS": "hash", "EMPLOYEE": "mask", "TABOO": "block"}, response={"US_SSN": "log"},
@@ -91,14 +104,20 @@ def test_our_own_fields_say_the_rest(load):
         ([block(pii_entities_config={"PERSON": "MASK"})], "no recognizer finds 'PERSON'; see docs/redaction.md"),
         ([block(), block()], "'pii' is there twice"),
         ([block(custom=[{"entity": "X", "pattern": "a*"}])], "X: "),
+        (
+            [block(custom=[{"entity": "ROOM_7", "pattern": "a"}])],
+            "ROOM_7: 'ROOM_7' is not a name for an entity: ",
+        ),
         ([block(custom=[{"entity": "X"}])], "X: give a pattern or words, one of the two"),
+        ([block(mode="precall")], "guardrails[0].litellm_params.mode: Input should be 'pre_call', 'during_call', "),
+        ([block(mode=["pre_call", "after"])], "guardrails[0].litellm_params.mode[1]: Input should be 'pre_call', "),
         ([block(media="burn")], "guardrails[0].litellm_params.media: "),
         ([block(pii_entities_config={"US_SSN": "SHRED"})], "guardrails[0].litellm_params.pii_entities_config.US_SSN"),
         ([{"guardrail_name": "x"}], "guardrails[0].litellm_params is missing"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(load, blocks, said):
-    (line,) = refused(load, text(*blocks))[:1]
+    (line,) = refused(load, text(*blocks))
 
     place, _, sentence = line.partition(": ")
     assert place.replace(":", "").isdigit()
@@ -112,6 +131,25 @@ def test_another_kind_of_guardrail_is_told_as_not_supported(load):
 
     assert found.guardrails == ()
     assert "guardrail: lakera is not supported; supported are presidio, extproc" in found.unsupported[0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"custom": [{"entity": "EMPLOYEE", "pattern": "E-[0-9]{6}"}], "pii_entities_config": {"US_SSN": "MASK"}},
+         "nothing is done about 'EMPLOYEE': name it in pii_entities_config"),
+        ({"custom": [{"entity": "TABOO", "words": ["project x"], "score": 0.5}]},
+         "score has no effect on words, which are always found"),
+        ({"presidio_score_thresholds": {"ALL": 0.5, "EMAIL": 0.6}},
+         "presidio_score_thresholds: no recognizer finds 'EMAIL'"),
+        ({"context": {"SSN": ["social"]}}, "context: no recognizer finds 'SSN'"),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_is_told_with_its_place(load, parameters, said):
+    (line,) = load(text(block(**parameters))).unsupported
+
+    assert line.endswith(f": {said}")
+    assert line.partition("config.yaml:")[2].partition(": ")[0].replace(":", "").isdigit()
 
 
 def test_names_and_places_need_an_analyzer_that_finds_them(load):
