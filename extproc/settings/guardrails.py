@@ -45,13 +45,16 @@ def of(blocks: list[GuardrailBlock]) -> tuple[Configured, ...]:
 
 
 def mistakes(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
-    """A line for each entity that nobody finds, each pattern that cannot be used, each name given twice."""
+    """A line for each entity that nobody finds, each pattern that cannot be used, each name given twice, and each
+    guardrail that everybody would be without: who names one that is not here is refused, everybody else would pass."""
     names: set[str] = set()
     for index, block in enumerate(blocks):
         inside: Place = ("guardrails", index, "litellm_params")
         if block.guardrail_name in names:
             yield f"{found.at_value(('guardrails', index, 'guardrail_name'))}: {block.guardrail_name!r} is there twice"
         names.add(block.guardrail_name)
+        if block.litellm_params.default_on and block.litellm_params.guardrail not in _KINDS:
+            yield f"{_unknown_kind(block, inside, found)}; without it nothing would be checked, so take it out to start"
         yield from _entity_mistakes(block.litellm_params, inside, found)
         for place, custom in enumerate(block.litellm_params.custom):
             try:
@@ -65,13 +68,16 @@ def unsupported(blocks: list[GuardrailBlock], found: Document) -> Iterator[str]:
     """A line for each guardrail of a kind that is not here, and for each word of the others that has no effect."""
     for index, block in enumerate(blocks):
         inside: Place = ("guardrails", index, "litellm_params")
-        kind = block.litellm_params.guardrail
-        if kind in _KINDS:
+        if block.litellm_params.guardrail in _KINDS:
             yield from _idle_customs(block.litellm_params, inside, found)
             yield from _idle_names(block.litellm_params, inside, found)
         else:
-            where = found.at_value((*inside, "guardrail"))
-            yield f"{where}: guardrail: {kind} is not supported; supported are {', '.join(_KINDS)}"
+            yield f"{_unknown_kind(block, inside, found)}; requests that name it are refused"
+
+
+def _unknown_kind(block: GuardrailBlock, inside: Place, found: Document) -> str:
+    where, kind = found.at_value((*inside, "guardrail")), block.litellm_params.guardrail
+    return f"{where}: guardrail: {kind} is not supported; supported are {', '.join(_KINDS)}"
 
 
 def _idle_customs(told: GuardrailParameters, inside: Place, found: Document) -> Iterator[str]:

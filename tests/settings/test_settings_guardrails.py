@@ -130,7 +130,16 @@ def test_another_kind_of_guardrail_is_told_as_not_supported(load):
     found = load(text(other))
 
     assert found.guardrails == ()
-    assert "guardrail: lakera is not supported; supported are presidio, extproc" in found.unsupported[0]
+    assert "guardrail: lakera is not supported; supported are presidio, extproc; requests" in found.unsupported[0]
+
+
+def test_a_guardrail_that_everybody_would_be_without_is_a_mistake(load):
+    other = {"guardrail_name": "x", "litellm_params": {"guardrail": "lakera", "mode": "pre_call", "default_on": True}}
+
+    (line,) = refused(load, text(other))
+
+    assert "guardrail: lakera is not supported" in line
+    assert line.endswith("without it nothing would be checked, so take it out to start")
 
 
 @pytest.mark.parametrize(
