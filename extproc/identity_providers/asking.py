@@ -1,13 +1,14 @@
 """One question to an identity provider: HTTPS only, no redirects, within a time, and no more read than it may say.
 
 Plain HTTP is for the loopback only. A provider that does not answer is told apart from one whose answer makes no sense:
-asking again helps with the first only.
+asking again helps with the first only. Cookies are not kept: one person's would go along with the next one's question.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx2
@@ -60,7 +61,12 @@ class Asking:
 
     async def _answer(self, method: str, url: str, request: dict[str, Any]) -> tuple[int, bytes]:
         if self._client is None:
-            self._client = httpx2.AsyncClient(timeout=self._seconds, follow_redirects=False, trust_env=False)
+            self._client = httpx2.AsyncClient(
+                timeout=self._seconds,
+                follow_redirects=False,
+                trust_env=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
         body = bytearray()
         async with self._client.stream(method, url, headers=_JSON, **request) as response:
             async for chunk in response.aiter_bytes():

@@ -86,3 +86,22 @@ async def test_nobody_is_asked_where_secrets_are_not_safe(asking, url):
     for question in (asking.get(url), asking.post(url, {"secret": "word"})):
         with pytest.raises(LoginFailed, match=Reason.PROVIDER_ANSWER):
             await question
+
+
+async def test_what_a_provider_would_have_remembered_is_not_sent_back(asking):
+    """Its cookies would tie people together who have nothing in common, and could grow until it refuses them."""
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(HEAD + b"set-cookie: session=of-ada; Path=/\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await asking.get(url)
+        await asking.get(url)
+
+    assert len(heard) == 2
+    assert b"of-ada" not in heard[1]
