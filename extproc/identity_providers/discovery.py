@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from joserfc.errors import JoseError
@@ -18,7 +19,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from extproc.errors import LoginFailed
 from extproc.identity_providers.asking import Asking
-from extproc.policy.sso import Reason, is_safe
+from extproc.policy.sso import LOOPBACK, Reason, is_safe
 
 KEEP_SECONDS = 3_600.0
 #: Between two looks for a key that is not known.
@@ -102,7 +103,8 @@ class Discovery:
 
 
 def _checked(found: dict[str, Any], issuer: str) -> Metadata:
-    """The issuer must be the one that was asked for (§4.3), or one could speak for another."""
+    """The issuer must be the one that was asked for (§4.3), or one could speak for another. One that is
+    elsewhere has no endpoint on this machine."""
     try:
         metadata = msgspec.convert(found, Metadata)
     except msgspec.ValidationError:
@@ -110,7 +112,13 @@ def _checked(found: dict[str, Any], issuer: str) -> Metadata:
     urls = (metadata.authorization_endpoint, metadata.token_endpoint, metadata.jwks_uri)
     if metadata.issuer != issuer or not all(map(is_safe, urls)):
         raise LoginFailed(Reason.PROVIDER_ANSWER)
+    if not _is_here(issuer) and any(map(_is_here, urls)):
+        raise LoginFailed(Reason.PROVIDER_ANSWER)
     return metadata
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def _key(found: Any) -> Key | None:

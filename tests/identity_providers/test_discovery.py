@@ -118,3 +118,18 @@ async def test_an_issuer_that_failed_is_left_alone_for_some_seconds(found, provi
     provider.mend()
     clock.now += discovery.LEAVE_ALONE_SECONDS
     assert (await found.metadata()).issuer == provider.issuer
+
+
+@pytest.mark.parametrize("field", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9901/quit", "http://localhost/", "http://[::1]/"])
+async def test_an_issuer_elsewhere_leads_nobody_to_this_machine(clock, field, address):
+    """What listens on the loopback trusts whoever asks from there."""
+    issuer = "https://id.company.com"
+
+    class Answering(Asking):
+        async def get(self, url: str) -> dict[str, str]:
+            told = {name: f"{issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+            return {"issuer": issuer, **told, field: address}
+
+    with pytest.raises(LoginFailed, match=Reason.PROVIDER_ANSWER):
+        await Discovery(issuer, Answering(), clock).metadata()
