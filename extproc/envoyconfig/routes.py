@@ -61,6 +61,8 @@ MANAGEMENT_FOLDERS = (
 )
 #: Paths of the management API that people's browsers come to when they log in.
 LOGIN_PATHS = ("/sso/key/generate", "/sso/callback", "/sso/readiness", "/sso/cli/key")
+#: One of several identity providers has an address of its own.
+_OWN_CALLBACK = r"/sso/callback/[A-Za-z0-9_.-]{1,64}"
 
 #: What SDKs add to paths (Azure's client; Anthropic's for what is beta), and no provider behind us needs: removed.
 QUERY_REMOVED = ("api-version", "beta")
@@ -211,7 +213,8 @@ def _management_route() -> route.Route:
 def _login_route() -> route.Route:
     """What a login is recognized by when it comes back is a cookie of the browser's."""
     with_cookies = typed(route.FilterConfig(disabled=True))
-    return _managed("login", "|".join(map(re.escape, LOGIN_PATHS)), **{COOKIE_FILTER: with_cookies})
+    expression = "|".join([*map(re.escape, LOGIN_PATHS), _OWN_CALLBACK])
+    return _managed("login", expression, **{COOKIE_FILTER: with_cookies})
 
 
 def _managed(name: str, expression: str, **filters: Any) -> route.Route:

@@ -166,7 +166,7 @@ async def begin(parts: Parts, providers: Providers, wanted: Annotated[Beginning,
         return providers_page(providers.names, _base(providers))
     provider = providers.of(wanted.provider)
     attempt = sso_attempts.begun(provider.settings.name, parts.now(), cli)
-    address = await provider.address(attempt.question(_base(providers) + _CALLBACK))
+    address = await provider.address(attempt.question(_callback(providers, attempt.provider)))
     response = RedirectResponse(address, 303)
     _set_cookie(response, providers, sso_attempts.sealed(parts, attempt), sso_attempts.ATTEMPT_MS // 1_000)
     return response
@@ -182,8 +182,27 @@ async def come_back(
     request: Request, parts: Parts, providers: Providers, answer: Annotated[Answer, Query()]
 ) -> Response:
     """Shows a key, once. A browser that did not begin this login is refused. A login is good for one key."""
+    return await _come_back(request, parts, providers, answer, None)
+
+
+@public.get(
+    f"{_CALLBACK}/{{name}}",
+    summary="Come back from one of several identity providers",
+    response_model=None,
+    responses={200: {**_HTML, "description": "As of /sso/callback"}},
+)
+async def come_back_from(
+    request: Request, parts: Parts, providers: Providers, name: str, answer: Annotated[Answer, Query()]
+) -> Response:
+    """Where there are several, each has an address of its own: what one says is never taken for another's answer."""
+    return await _come_back(request, parts, providers, answer, name)
+
+
+async def _come_back(
+    request: Request, parts: ManagementParts, providers: IdentityProviders, answer: Answer, name: str | None
+) -> Response:
     try:
-        response = await _finish(request, parts, providers, answer)
+        response = await _finish(request, parts, providers, answer, name)
     except LoginFailed as error:
         response = respond(login_refused(error.reason))
     _set_cookie(response, providers, "", 0)
@@ -235,15 +254,16 @@ async def log_out(parts: Parts, caller: Caller) -> Any:
     return {"status": "logged out"}
 
 
-async def _finish(request: Request, parts: ManagementParts, providers: IdentityProviders, answer: Answer) -> Response:
-    """The answer to a login that succeeded. Raises `LoginFailed`."""
+async def _finish(
+    request: Request, parts: ManagementParts, providers: IdentityProviders, answer: Answer, name: str | None
+) -> Response:
+    """The answer to a login that succeeded; `name` is whose address it came to. Raises `LoginFailed`."""
     attempt = _attempt(request, parts, providers, answer)
     provider = providers.of(attempt.provider)
-    if answer.iss is not None and answer.iss != provider.settings.issuer:
-        raise LoginFailed(Reason.WRONG_STATE)
+    _check_origin(providers, provider.settings, answer, name)
     if answer.code is None:
         raise LoginFailed(Reason.DECLINED if answer.error else Reason.BAD_REQUEST)
-    question = attempt.question(_base(providers) + _CALLBACK)
+    question = attempt.question(_callback(providers, attempt.provider))
     claims = await provider.claims(question, answer.code, parts.now())
     identity = sso.identify(provider.settings, claims)
     if isinstance(identity, Reason):
@@ -253,6 +273,16 @@ async def _finish(request: Request, parts: ManagementParts, providers: IdentityP
         return _to_command_line(parts, attempt, attempt.cli, user, identity.email)
     made = await sso_accounts.key(parts, user, attempt.provider, providers.settings.session_duration, attempt.state)
     return key_page(key=made["key"], email=identity.email, expires=made["expires"], base_url=_base(providers))
+
+
+def _check_origin(
+    providers: IdentityProviders, begun_at: sso.IdentityProvider, answer: Answer, name: str | None
+) -> None:
+    """The answer must be of the provider that the login was begun at: else one provider could send people on to another
+    and be given that one's code (RFC 9700 §4.4). `iss` alone would not do, for not every provider says it."""
+    expected = begun_at.name if len(providers.names) > 1 else None
+    if name not in {expected, begun_at.name} or answer.iss not in {None, begun_at.issuer}:
+        raise LoginFailed(Reason.WRONG_STATE)
 
 
 def _attempt(request: Request, parts: ManagementParts, providers: IdentityProviders, answer: Answer) -> Attempt:
@@ -293,6 +323,11 @@ def _base(providers: IdentityProviders) -> str:
     """From the configuration; a `Host` header is whatever a client says."""
     assert providers.settings.base_url is not None
     return providers.settings.base_url
+
+
+def _callback(providers: IdentityProviders, name: str) -> str:
+    """The address that a provider sends browsers back to; of several providers no two have the same."""
+    return _base(providers) + _CALLBACK + (f"/{name}" if len(providers.names) > 1 else "")
 
 
 def _is_tls(providers: IdentityProviders) -> bool:

@@ -61,7 +61,7 @@ _TABLE: dict[Who, str] = {
     Who.ANYONE: """
         GET /health/liveliness  GET /health/liveness  GET /health/readiness  GET /metrics  GET /metrics/worker
         GET /openapi.json  GET /docs  GET /docs/assets/{name}
-        GET /sso/key/generate  GET /sso/callback  GET /sso/readiness  POST /sso/cli/key
+        GET /sso/key/generate  GET /sso/callback  GET /sso/callback/{name}  GET /sso/readiness  POST /sso/cli/key
     """,
     Who.EVERY_KEY: """
         GET /key/info  POST /key/health  GET /user/info  GET /v2/user/info  GET /health  GET /extproc/explain

@@ -24,7 +24,7 @@ class SsoProvider(Checked):
     """A row of `sso_providers`. `issuer` is of a `generic` one (also `oidc`), `tenant` of Microsoft."""
 
     provider: Literal["google", "microsoft", "generic", "oidc"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")] | None = None
     client_id: Secret | None = None
     client_secret: Secret | None = None
     allowed_domains: list[Text] | None = None

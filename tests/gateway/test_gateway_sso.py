@@ -101,6 +101,18 @@ async def test_readiness_is_for_anyone(browser):
     assert (ready.status_code, ready.json()["sso_configured"]) == (200, True)
 
 
-@pytest.mark.parametrize("path", ["/sso/", "/sso", "/sso/key/generate/x", "/sso/../key/list", "/sso/callback%2f"])
+async def test_one_of_several_providers_has_an_address_of_its_own(browser):
+    refused = await browser.get("/sso/callback/company")
+
+    assert (refused.status_code, refused.json()["error"]["type"]) == (403, "auth_error")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/sso/", "/sso", "/sso/key/generate/x", "/sso/../key/list", "/sso/callback%2f"),
+        *("/sso/callback/", "/sso/callback/x/y", "/sso/callback/..", "/sso/callback/x%2fy"),
+    ],
+)
 async def test_no_other_path_of_single_sign_on_leads_anywhere(browser, path):
     assert (await browser.get(path)).status_code in {400, 401, 404}

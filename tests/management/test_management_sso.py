@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import httpx
 import pytest
+from identity_provider import running_identity_provider
 from management.asking import error, get, post
 from management.logging_in import (
     BASE,
@@ -237,9 +238,33 @@ async def test_of_several_providers_a_person_chooses_one(house, provider):
         assert re.findall(r'href="([^"]+)"', page.text) == [
             f"{BASE}/sso/key/generate?provider={name}" for name in ("company", "partner")
         ]
-        assert (await logged_in(browser, provider="partner")).status_code == 200
+        address = await sent(browser, provider="partner")
+        back = await came_back(address)
+        error(await browser.get("/sso/callback/company", params=back), 403, message=message(sso.Reason.WRONG_STATE))
+        back = await came_back(await sent(browser, provider="partner"))
+        assert (await browser.get("/sso/callback/partner", params=back)).status_code == 200
         error(await browser.get("/sso/key/generate", params={"provider": "x"}), 404)
         error(await browser.get("/sso/key/generate", params=CLI), 400, message=message(sso.Reason.CHOOSE_PROVIDER))
+
+
+async def test_one_of_several_providers_gets_no_code_of_anothers(house, browser, provider):
+    """Mix-up (RFC 9700 §4.4): a partner's provider sends whoever logs in there on to the company's, within a login that
+    somebody of theirs began, for they are signed in there. A provider need not say `iss`."""
+    async with running_identity_provider() as partner:
+        house.open(row(provider.issuer), row(partner.issuer, name="partner", allowed_domains=("partner.com",)))
+        async with house.browser() as attacker, house.browser() as victim:
+            theirs = urlsplit(await sent(attacker, provider="company"))
+            state = parse_qs(urlsplit(await sent(victim, provider="partner")).query)["state"][0]
+            query = {name: values[0] for name, values in parse_qs(theirs.query).items()}
+            async with httpx.AsyncClient() as client:
+                agreed = await client.get(f"{provider.issuer}/authorize", params={**query, "state": state})
+            back = urlsplit(agreed.headers["location"])
+            answer = {name: values[0] for name, values in parse_qs(back.query).items() if name != "iss"}
+
+            refused = await victim.get(back.path, params=answer)
+
+    error(refused, 403, message=message(sso.Reason.WRONG_STATE))
+    assert partner.asked["/token"] == 0
 
 
 async def test_readiness_says_whether_people_can_log_in(house, browser, admin, gateway, provider):
