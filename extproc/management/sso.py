@@ -205,6 +205,9 @@ async def _come_back(
         response = await _finish(request, parts, providers, answer, name)
     except LoginFailed as error:
         response = respond(login_refused(error.reason))
+        if error.reason == Reason.WRONG_STATE:
+            # Of another window, or from somebody else: the login that this browser is at goes on.
+            return response
     _set_cookie(response, providers, "", 0)
     return response
 

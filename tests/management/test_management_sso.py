@@ -104,9 +104,11 @@ async def test_the_answer_to_anothers_login_is_refused(house, browser):
     """Login CSRF: an attacker hands over an answer of their own."""
     async with house.browser() as attacker:
         theirs = await came_back(await sent(attacker))
-    await sent(browser)
+    address = await sent(browser)
 
     error(await browser.get("/sso/callback", params=theirs), 403, message=message(sso.Reason.WRONG_STATE))
+    # And nobody can end what the browser is at.
+    assert (await browser.get("/sso/callback", params=await came_back(address))).status_code == 200
 
 
 async def test_an_answer_is_good_once(house, browser):
