@@ -192,10 +192,12 @@ class Team(Allowance, frozen=True, kw_only=True):
 
 
 class User(Allowance, frozen=True, kw_only=True):
-    """A person or a program that owns keys. `role` is LiteLLM's `user_role`. `models` bind keys without a team."""
+    """A person or a program that owns keys. `role` is LiteLLM's `user_role`. `models` bind keys without a team.
+    `sso_user_id` is how their identity provider calls them."""
 
     id: str
     email: str | None = None
+    sso_user_id: str | None = None
     alias: str | None = None
     role: str | None = None
     models: tuple[str, ...] = ()

@@ -123,11 +123,12 @@ class Translation:
         """`LiteLLM_UserTable`."""
         self._remark(row, row["user_id"])
         metadata = values.mapping(row.get("metadata"))
-        further = self._further(row, metadata, ("policies", "sso_user_id"))
+        further = self._further(row, metadata, ("policies",))
         return User(
             id=row["user_id"],
             email=self._only_one(self._emails, row.get("user_email"), row["user_id"], "e-mail address"),
             alias=row.get("user_alias"),
+            sso_user_id=row.get("sso_user_id") or None,
             role=row.get("user_role"),
             models=values.texts(row.get("models")),
             spend=values.nanos(row.get("spend")) or 0,

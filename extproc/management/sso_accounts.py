@@ -58,12 +58,12 @@ async def _entered(
     if not sso.may_enter(role, admins_only=settings.admins_only):
         raise LoginFailed(Reason.ADMINS_ONLY)
     if user is None:
-        told = {**settings.newcomers, "user_role": role, "user_email": identity.email, sso.SSO_USER_ID: identity.id}
+        told = {**settings.newcomers, "user_role": role, "user_email": identity.email, "sso_user_id": identity.id}
         user_id = parts.new_id()
         acts(user_id, ip)
         return await users.make(parts, UserFields.model_validate(told), user_id)
     acts(user.id, ip)
-    if not user.fields.get(sso.SSO_USER_ID):
+    if not user.sso_user_id:
         return await _linked(parts, user, identity)
     return user
 
@@ -71,9 +71,7 @@ async def _entered(
 async def _linked(parts: ManagementParts, user: User, identity: Identity) -> User:
     """From now on the account is known by the provider's id, whatever becomes of the address."""
     async with told_of(parts, Scope("user", user.id), changes={}):
-        linked = await parts.entities.users.update(
-            user.id, {"fields": {sso.SSO_USER_ID: identity.id}, "updated_at": parts.now()}
-        )
+        linked = await parts.entities.users.update(user.id, {"sso_user_id": identity.id, "updated_at": parts.now()})
     if linked is None:
         raise LoginFailed(Reason.USER_GONE)
     return linked

@@ -72,6 +72,7 @@ class UserColumns(BaseModel):
     user_id: str
     user_email: str | None
     user_alias: str | None
+    sso_user_id: str | None
     user_role: str | None
     blocked: bool
     teams: list[str]
@@ -196,6 +197,7 @@ def user_row(user: User, team_ids: Iterable[str]) -> dict[str, Any]:
         "user_id": user.id,
         "user_email": user.email,
         "user_alias": user.alias,
+        "sso_user_id": user.sso_user_id,
         "user_role": user.role,
         "blocked": user.blocked,
         "teams": [*team_ids],

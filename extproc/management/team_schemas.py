@@ -78,7 +78,6 @@ class DeleteTeams(BaseModel):
 class UserFurther(BaseModel):
     """Fields of a user that are stored and shown as they were sent."""
 
-    sso_user_id: Id = None
     object_permission: dict[str, Any] | None = None
     permissions: dict[str, Any] | None = None
     guardrails: Texts | None = None
@@ -99,6 +98,7 @@ class UserFields(UserFurther, AllowanceFields):
 
     user_email: Annotated[Id, Field(description="No two users share one.")] = None
     user_alias: Id = None
+    sso_user_id: Id = None
     user_role: (
         Literal[
             "proxy_admin",

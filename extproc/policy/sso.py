@@ -30,8 +30,6 @@ from extproc.model import SecretRef, User
 GOOGLE, MICROSOFT, GENERIC = "google", "microsoft", "generic"
 #: Of `allowed_domains`: whomever the provider knows.
 ANY_DOMAIN = "*"
-#: What the account of a person keeps the provider's id in, as in LiteLLM.
-SSO_USER_ID = "sso_user_id"
 #: Google speaks for these addresses without being anybody's host.
 _GOOGLES_OWN = frozenset({"gmail.com"})
 _ADDRESS = re.compile(
@@ -177,7 +175,7 @@ def account(identity: Identity, linked: Sequence[User], namesakes: Sequence[User
     if len(found) > 1:
         return Reason.AMBIGUOUS_ACCOUNT
     [user] = found
-    if not linked and user.fields.get(SSO_USER_ID):
+    if not linked and user.sso_user_id:
         # The address was somebody else's once, or is known to another provider.
         return Reason.LINKED_ELSEWHERE
     if not linked and not identity.proven and user.role not in _PLAIN:

@@ -87,8 +87,8 @@ class SqlPersons:
         return None
 
     async def known_as(self, identities: Sequence[str], email: str) -> tuple[tuple[User, ...], tuple[User, ...]]:
-        """By what single sign-on knows of them: nobody logs in often, so all accounts are looked through."""
-        linked = users.c.fields["sso_user_id"].as_string().in_(identities)
+        """By what single sign-on knows of them."""
+        linked = users.c.sso_user_id.in_(identities)
         namesakes = func.lower(users.c.email) == email.lower()
         found = []
         async with self._database.reading() as connection:
@@ -155,7 +155,7 @@ class SqlPersons:
 
     async def _names(self, user: User) -> set[str]:
         """What the person goes by, with the aliases of their keys."""
-        found = {user.id, user.email, user.alias, user.fields.get("sso_user_id")}
+        found = {user.id, user.email, user.alias, user.sso_user_id}
         async with self._database.reading() as connection:
             for table in (keys, deleted_keys):
                 aliases = select(table.c.alias).where(table.c.user_id == user.id)

@@ -11,7 +11,7 @@ key may name a team that is made later, and a receipt outlives whomever it names
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 metadata = MetaData(
     naming_convention={
@@ -95,6 +95,7 @@ deleted_keys = Table(
     Column("deleted_at", BigInteger, nullable=False),
     Column("deleted_by", Text, nullable=False),
     Index("ix_deleted_keys_digest", "digest"),
+    Index("ix_deleted_keys_alias", "alias"),
 )
 
 budgets = Table(
@@ -140,7 +141,10 @@ users = Table(
     Column("fields", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("sso_user_id", Text),
     Index("uq_users_email", "email", unique=True),
+    Index("ix_users_sso_user_id", "sso_user_id"),
+    Index("ix_users_address", text("lower(email)")),
 )
 
 memberships = Table(

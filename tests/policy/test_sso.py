@@ -150,7 +150,7 @@ def test_nobodys_account_is_one_to_be_made():
 
 @pytest.mark.parametrize("role", ["internal_user", "proxy_admin", None])
 def test_an_account_that_keeps_the_id_is_the_persons_whatever_its_role_and_address(role):
-    user = User(id="u", role=role, fields={"sso_user_id": identity().id})
+    user = User(id="u", role=role, sso_user_id=identity().id)
 
     assert sso.account(identity(proven=False), (user,), (User(id="other"),)) == user
 
@@ -174,7 +174,7 @@ def test_it_opens_any_other(role):
 
 
 def test_an_account_that_another_identity_has_is_not_opened_by_its_address():
-    user = User(id="u", fields={"sso_user_id": "https://idp.example|2"})
+    user = User(id="u", sso_user_id="https://idp.example|2")
 
     assert sso.account(identity(), (), (user,)) is Reason.LINKED_ELSEWHERE
 

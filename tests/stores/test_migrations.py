@@ -51,6 +51,7 @@ async def at_step(url: str, step: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 async def test_the_steps_make_exactly_the_tables_that_the_queries_know(bare_url):
     database = await Database.open(bare_url)
     async with database.reading() as connection:
@@ -116,3 +117,23 @@ async def test_an_upgraded_database_books_and_opens_again(upgraded, bare_url):
     again = await SqlStore.open(bare_url)
     assert (await again.find("d")).spend == 7
     await again.close()
+
+
+async def test_what_a_provider_calls_a_person_moves_to_a_column_of_its_own(bare_url):
+    row = (
+        "INSERT INTO users (id, models, spend, metadata, fields, created_at, updated_at) "
+        "VALUES ('{}', '[]', 0, '{{}}', '{}', 1, 1)"
+    )
+    told = '{"aliases": {"zero": "a\\u0000b"}, "sso_user_id": "https://idp|1", "policies": ["sso_user_id"]}'
+    async with at_step(bare_url, "0010") as connection:
+        for statement in (row.format("ada", told), row.format("bob", "{}")):
+            await connection.execute(text(statement.replace(":", "\\:")))
+    store = await SqlStore.open(bare_url)
+    ada, bob = await store.users.find("ada"), await store.users.find("bob")
+    known, _ = await store.persons.known_as(["https://idp|1"], "x")
+    await store.close()
+
+    assert (ada.sso_user_id, ada.fields) == (
+        "https://idp|1", {"aliases": {"zero": "a\0b"}, "policies": ["sso_user_id"]},
+    )  # fmt: skip
+    assert (known, bob.sso_user_id) == ((ada,), None)

@@ -23,7 +23,7 @@ from extproc.stores.tables_audit import audit
 
 KEY = AuditKey("an audit key of the tests")
 CAROL = User(
-    id="carol-77", email="carol@people.example", alias="Caroline C", fields={"sso_user_id": "https://idp|carols-sub"},
+    id="carol-77", email="carol@people.example", alias="Caroline C", sso_user_id="https://idp|carols-sub",
     created_at=NOW, updated_at=NOW,
 )  # fmt: skip
 BY_CAROL = Actor("carol-77", "d-carol", "203.0.113.77")
@@ -57,6 +57,18 @@ async def test_a_person_is_known_by_what_single_sign_on_calls_them_and_by_the_ad
     )
     assert await known(["https://idp|carols-su_"], "%@people.example") == ((), ())
     assert await known([], "CAROL@people.example") == ((), (CAROL,))
+
+
+async def test_what_one_user_has_keeps_nobody_from_being_found(store):
+    """PostgreSQL cannot make a text of a zero, and would say so to whoever is looked for."""
+    await store.users.create(CAROL)
+    odd = User(
+        id="odd", email="odd@people.example", created_at=NOW, updated_at=NOW,
+        fields={"aliases": {"zero\0": "\0"}}, sso_user_id="odd-sub",
+    )  # fmt: skip
+    await store.users.create(odd)
+
+    assert await store.persons.known_as(["https://idp|carols-sub"], "x") == ((CAROL,), ())
 
 
 async def dumped(store: SqlStore) -> str:

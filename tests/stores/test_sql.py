@@ -255,7 +255,7 @@ async def test_processes_that_open_one_new_file_at_once_make_it_once_and_lose_no
     assert [running.returncode for running in processes] == [0] * 2, [error for _, error in results]
     assert rows(tmp_path, "SELECT COUNT(*), SUM(spend) FROM ledger") == [(60, 60)]
     assert rows(tmp_path, "SELECT spend, booked FROM keys") == [(60, 60)]
-    assert rows(tmp_path, "SELECT version_num FROM alembic_version") == [("0010",)]
+    assert rows(tmp_path, "SELECT version_num FROM alembic_version") == [("0011",)]
 
 
 async def test_what_was_booked_survives_a_kill(tmp_path):
