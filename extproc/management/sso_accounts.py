@@ -78,9 +78,12 @@ async def _linked(parts: ManagementParts, user: User, identity: Identity) -> Use
 
 
 async def key(parts: ManagementParts, user: User, provider: str, duration: str, once: str) -> dict[str, Any]:
-    """A key of the user's own, as `/key/generate` answers: one for each login. Raises `LoginFailed`."""
-    caller = Key(digest="", name=_BY, user_id=user.id)
-    wanted = schemas.GenerateKey(user_id=user.id, duration=duration, key_alias=alias(once))
+    """A key of the user's own, as `/key/generate` answers: one for each login, also where it was deleted since. Raises
+    `LoginFailed`."""
+    caller, name = Key(digest="", name=_BY, user_id=user.id), alias(once)
+    if await parts.keys.was_deleted(name):
+        raise LoginFailed(Reason.REPLAYED)
+    wanted = schemas.GenerateKey(user_id=user.id, duration=duration, key_alias=name)
     try:
         made = await key_changes.make(parts, caller, wanted, metadata={MARK: provider})
     except AlreadyExists:

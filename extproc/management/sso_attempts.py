@@ -4,7 +4,7 @@ An `Attempt` is a cookie of the browser that began it; an answer of an identity 
 refused, for somebody else began that login. A `Grant` is the one-time code that a command line gets in place of the
 key, which is handed out for the verifier only. Both are sealed with the gateway's encryption key (AES-256-GCM) and
 bound to what they are for; both end soon. The store keeps that each is used once: the key that it makes has an alias
-that is made of it, and no two keys share one.
+that is made of it, which no other key has, and none that was deleted.
 """
 
 from __future__ import annotations

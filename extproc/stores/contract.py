@@ -106,6 +106,10 @@ class KeyAdmin(KeyStore, Protocol):
         """By its digest the alias and the team's id of each of these keys that there is."""
         ...
 
+    async def was_deleted(self, alias: str) -> bool:
+        """Whether a key had this alias that was deleted."""
+        ...
+
     async def count_by_user(self, user_ids: Sequence[str]) -> dict[str, int]:
         """How many keys each of these users has; who has none is not in it."""
         ...

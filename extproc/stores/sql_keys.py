@@ -154,6 +154,11 @@ class SqlKeys:
                 found |= {row[0]: (row[1], row[2]) for row in rows}
         return found
 
+    async def was_deleted(self, alias: str) -> bool:
+        statement = select(deleted_keys.c.id).where(deleted_keys.c.alias == alias).limit(1)
+        async with self._database.reading() as connection:
+            return await connection.scalar(statement) is not None
+
     async def count_by_user(self, user_ids: Sequence[str]) -> dict[str, int]:
         owner = keys.c.user_id
         statement = select(owner, func.count()).where(owner.in_(user_ids)).group_by(owner)

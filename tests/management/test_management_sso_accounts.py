@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 from management.asking import error, get, post
 from management.logging_in import (
+    CLI,
+    VERIFIER,
     browser,
+    came_back,
     house,
     key_of,
     logged_in,
@@ -14,10 +21,12 @@ from management.logging_in import (
     provider,
     row,
     running,
+    sent,
     users,
 )
 
 from extproc.management import sso_accounts
+from extproc.management.app import create_app
 from extproc.policy import sso
 
 __all__ = ["browser", "house", "provider", "running"]
@@ -131,3 +140,40 @@ async def test_keys_of_logins_that_have_ended_are_deleted_at_the_next_one(house,
     await key_of(browser)
 
     assert (await get(admin, "/key/list"))["total_count"] == 1
+
+
+def worker(house) -> httpx.AsyncClient:
+    """A browser at another worker of the same gateway: it has an application of its own, and the same store."""
+    app = create_app(house.gateway.app.state.parts)
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url=str(house.opened[-1].settings.base_url), timeout=30
+    )
+
+
+def code_of(page: httpx.Response) -> str:
+    (link,) = re.findall(r'href="([^"]+)"', page.text)
+    return parse_qs(urlsplit(html.unescape(link)).query)["code"][0]
+
+
+async def test_a_login_begins_at_one_worker_and_ends_at_another_and_its_code_is_good_once_at_all_of_them(
+    house, browser
+):
+    async with worker(house) as other:
+        back = await came_back(await sent(browser, **CLI))
+        other.cookies = browser.cookies
+        redeem = {"code": code_of(await other.get("/sso/callback", params=back)), "verifier": VERIFIER}
+        answers = await asyncio.gather(
+            *(each.post("/sso/cli/key", json=redeem) for _ in range(4) for each in (browser, other))
+        )
+
+    assert sorted(answer.status_code for answer in answers) == [200] + [403] * 7
+    assert (await users(house))[0]["key_count"] == 1
+
+
+async def test_a_code_makes_no_second_key_when_the_first_is_deleted(house, browser):
+    redeem = {"code": code_of(await logged_in(browser, **CLI)), "verifier": VERIFIER}
+    made = await post(browser, "/sso/cli/key", **redeem)
+    async with house.gateway.caller(made["key"]) as own:
+        await post(own, "/session/logout")
+
+    error(await browser.post("/sso/cli/key", json=redeem), 403, message=message(sso.Reason.REPLAYED))

@@ -245,6 +245,7 @@ class TestDeletion:
         assert await store.find(theirs.digest) is None
         assert await store.find(other.digest) is not None
         assert await store.members.of_teams(["t", "o"]) == ()
+        assert (await store.was_deleted(theirs.alias), await store.was_deleted("nobody's")) == (True, False)
         # What is kept aside frees the names: the key can be made again.
         assert await store.create(theirs) == theirs
 
