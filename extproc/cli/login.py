@@ -11,7 +11,7 @@ import hmac
 import secrets
 import time
 import webbrowser
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -43,40 +43,41 @@ def login(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address to log in at.")] = False,
 ) -> None:
     """Log in with your company's identity provider, and keep the key. It is valid for a bounded time."""
-    kept = profiles.read()
-    known = kept.get(profile, {})
+    known = profiles.read().get(profile, {})
     base = profiles.check_url(url or known.get("url") or profiles.LOCAL_URL)
     authority = profiles.absolute(ca) or (str(known.get("ca", "")) if base == known.get("url") else "")
     with asking.client(base, authority or None) as gateway:
-        _check(gateway, base)
+        _check(gateway, base, provider)
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(32)
     with _Waiting(state) as waiting:
         _send(_address(base, waiting.server_port, verifier, state, provider), no_browser=no_browser)
         code = waiting.code()
     with asking.client(base, authority or None) as gateway:
         made = gateway.post("/sso/cli/key", {"code": code, "verifier": verifier})
-    profiles.write({**kept, profile: {"url": base, "key": made["key"], "ca": authority}})
+    # Read again: others may have been kept while this one waited.
+    profiles.write({**profiles.read(), profile: {"url": base, "key": made["key"], "ca": authority}})
     typer.echo(f"logged in as {made['user_email']} ({made['user_role']}) until {made['expires']}")
 
 
 def logout(profile: Name = profiles.DEFAULT_PROFILE) -> None:
     """End the login: the key is deleted at the gateway and in the profile."""
-    kept = profiles.read()
-    known = kept.get(profile)
+    known = profiles.read().get(profile)
     if known is None or not str(known.get("key", "")).startswith("sk-"):
         raise ConfigError(f"the profile {profile!r} has no key of a login")
-    try:
-        with asking.client(str(known.get("url")), known.get("ca"), str(known["key"])) as gateway:
-            _end(gateway)
-    finally:
-        profiles.write({name: each for name, each in kept.items() if name != profile})
+    with asking.client(str(known.get("url")), known.get("ca"), str(known["key"])) as gateway:
+        _end(gateway)
+    profiles.write({name: each for name, each in profiles.read().items() if name != profile})
     typer.echo("logged out")
 
 
-def _check(gateway: Gateway, base: str) -> None:
+def _check(gateway: Gateway, base: str, provider: str | None) -> None:
     """Where nobody can log in nobody need wait. Raises `Unsuccessful`."""
-    if not gateway.get("/sso/readiness").get("sso_configured"):
+    told = gateway.get("/sso/readiness")
+    if not isinstance(told, dict) or not told.get("sso_configured"):
         raise Unsuccessful(f"{base} has no single sign-on: general_settings.sso_providers", REFUSED)
+    names = str(told.get("provider", "")).split(", ")
+    if provider not in names and (provider is not None or len(names) > 1):
+        raise Unsuccessful(f"name one of the identity providers with --provider: {', '.join(names)}", REFUSED)
 
 
 def _end(gateway: Gateway) -> None:
@@ -104,12 +105,15 @@ def _address(base: str, port: int, verifier: str, state: str, provider: str | No
     return f"{base}/sso/key/generate?{urlencode(told)}"
 
 
-class _Waiting(HTTPServer):
-    """Listens on a free port of the loopback for the one request that has our state."""
+class _Waiting(ThreadingHTTPServer):
+    """Listens on a free port of the loopback for the one request that has our state. Browsers open connections that
+    they say nothing on: each has a thread, and nobody waits for those."""
+
+    block_on_close = False
 
     def __init__(self, state: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.timeout = 1.0
+        self.timeout = 0.2
         self.state = state
         self.found = ""
 
@@ -134,9 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qs(urlsplit(self.path[:_MAX_PATH]).query)
         state, code = (query.get(name, [""])[0] for name in ("state", "code"))
         ours = hmac.compare_digest(state.encode(), self.server.state.encode()) and bool(code)
-        if ours:
-            self.server.found = code
-        self._answer(200 if ours else 404, _DONE if ours else b"")
+        try:
+            self._answer(200 if ours else 404, _DONE if ours else b"")
+        finally:
+            # Last, for the command ends then, and its threads with it.
+            if ours:
+                self.server.found = code
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import html
 import re
+import socket
 import threading
 import tomllib
 import webbrowser
@@ -17,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import msgspec
 import pytest
-from cli.running_management import running_management
+from cli.running_management import MASTER, running_management
 from identity_provider import IdentityProvider, running_identity_provider
 from management.logging_in import RING, row
 
-from extproc.cli import login
+from extproc.cli import login, profiles
 from extproc.identity_providers.house import IdentityProviders
 from extproc.policy import sso
 
@@ -170,3 +171,49 @@ def test_a_key_that_is_gone_already_is_forgotten_all_the_same(run, gateway, brow
 
     assert run("logout").code == 0
     assert "default" not in kept(tmp_path)
+
+
+def test_a_provider_that_is_not_there_is_told_before_anybody_waits(run, gateway, browser):
+    refused = run("login", "--url", gateway, "--provider", "nobody")
+
+    assert (refused.code, browser.visited) == (1, [])
+    assert "--provider: company" in refused.err
+
+
+def test_a_profile_that_is_kept_meanwhile_stays(run, gateway, browser, tmp_path, monkeypatch):
+    def opening(address: str) -> bool:
+        profiles.write({"other": {"url": "http://127.0.0.1:9", "key": "sk-x"}})
+        return browser.open(address)
+
+    monkeypatch.setattr(webbrowser, "open", opening)
+
+    assert run("login", "--url", gateway).code == 0
+    assert {*kept(tmp_path)} == {"other", "default"}
+
+
+def test_a_key_that_is_of_no_login_is_not_forgotten(run, gateway, tmp_path):
+    """It may be kept nowhere else."""
+    made = httpx.post(f"{gateway}/key/generate", headers={"authorization": f"Bearer {MASTER}"}).json()
+    profiles.write({"default": {"url": gateway, "key": made["key"]}})
+
+    assert run("logout").code == 1
+    assert kept(tmp_path)["default"]["key"] == made["key"]
+
+
+def test_who_opens_the_port_and_says_nothing_keeps_nobody_waiting(run, gateway, browser, monkeypatch):
+    """Browsers open connections ahead, and use another."""
+    silent: list[socket.socket] = []
+
+    def opening(address: str) -> bool:
+        port = int(parse_qs(urlsplit(address).query)["cli_port"][0])
+        silent.extend(socket.create_connection(("127.0.0.1", port)) for _ in range(3))
+        return browser.open(address)
+
+    monkeypatch.setattr(webbrowser, "open", opening)
+    monkeypatch.setattr(login._Handler, "timeout", 60)
+    monkeypatch.setattr(login, "WAIT_SECONDS", 30)
+    try:
+        assert run("login", "--url", gateway).code == 0
+    finally:
+        for each in silent:
+            each.close()
