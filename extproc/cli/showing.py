@@ -5,6 +5,7 @@ What they print is for people on a terminal and for machines elsewhere; secrets 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from enum import StrEnum
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from extproc.guardrails import Configured
     from extproc.inspection.inspectors import Inspectors
     from extproc.model import Deployment, SecretRef
+    from extproc.policy.sso import IdentityProvider
     from extproc.secrets import SecretResolver
     from extproc.settings.model import Settings
 
@@ -73,7 +75,8 @@ def check_config(
         typer.echo(json.dumps(report, indent=2))
     else:
         _print_report(file, report)
-    told = [*report["models"], *report["guardrails"], *(report[name] for name in _SINGLE)]
+    rows = (report[name] for name in ("models", "guardrails", "sso_providers"))
+    told = [*itertools.chain(*rows), *(report[name] for name in _SINGLE)]
     if strict and any(each["state"] != "ok" for each in told):
         raise typer.Exit(UNAVAILABLE_CODE)
 
@@ -111,6 +114,7 @@ def _report(loaded: Settings, resolver: SecretResolver) -> dict[str, Any]:
         "master_key": _master_key(loaded.master_key),
         "database": _database(loaded.database_url, resolver),
         "guardrails": _guardrails(loaded) if loaded.guardrails else [],
+        "sso_providers": [_sso_row(each, resolver) for each in (loaded.sso.providers if loaded.sso else ())],
         "unsupported": list(loaded.unsupported),
     }
 
@@ -125,6 +129,26 @@ def _row(deployment: Deployment, resolver: SecretResolver) -> dict[str, str]:
         "provider_model": deployment.provider_model,
         "api_base": deployment.api_base,
         "credential": str(deployment.credential) if deployment.credential else "none needed",
+        "state": state,
+    }
+
+
+def _sso_row(provider: IdentityProvider, resolver: SecretResolver) -> dict[str, Any]:
+    """`state` is `ok`, or what is missing here. The provider is not asked."""
+    from extproc.errors import SecretUnavailable
+
+    state = "ok"
+    for reference in (provider.client_id, provider.client_secret):
+        try:
+            resolver.resolve(reference)
+        except SecretUnavailable as error:
+            state = str(error)
+            break
+    return {
+        "name": provider.name,
+        "issuer": provider.issuer,
+        "client_id": str(provider.client_id),
+        "allowed_domains": [*provider.allowed_domains],
         "state": state,
     }
 
@@ -219,6 +243,9 @@ def _print_report(file: Path, report: dict[str, Any]) -> None:
         console.print(Text(f"{name.replace('_', ' ')}: {single['reference']} ({single['state']})"))
     for row in report["guardrails"]:
         console.print(Text(_guardrail_line(row)))
+    for row in report["sso_providers"]:
+        who = f"{row['issuer']}, for {', '.join(row['allowed_domains'])}"
+        console.print(Text(f"sso provider {row['name']}: {who} ({row['state']})"))
     for line in report["unsupported"]:
         typer.echo(f"warning: {line}", err=True)
     count = len(report["models"])

@@ -186,3 +186,28 @@ def test_a_file_that_is_not_there_is_refused(run, tmp_path):
 
     assert ended.code == 2
     assert ended.err.startswith(f"error: {tmp_path}/nowhere.yaml: ")
+
+
+SSO = """\
+general_settings:
+  encryption_key: os.environ/MY_MASTER_KEY
+  sso_providers:
+    - {provider: oidc, name: company, issuer: "https://id.company.com", client_id: c, client_secret: p9fQ2vLx7,
+       allowed_domains: [company.com, eu.company.com]}
+    - {provider: google, client_id: os.environ/NO_SUCH_ID, allowed_domains: [company.com]}
+"""
+
+
+def test_who_people_log_in_with_is_shown_and_what_is_missing_for_it(run, file, monkeypatch):
+    monkeypatch.delenv("GOOGLE_CLIENT_SECRET", raising=False)
+    file.write_text(SSO)
+
+    shown, told, strict = (run("check-config", str(file), *more) for more in ((), ("--json",), ("--strict",)))
+
+    lines = [line for line in shown.out.splitlines() if line.startswith("sso provider")]
+    company, google = lines
+    assert company == "sso provider company: https://id.company.com, for company.com, eu.company.com (ok)"
+    assert google.startswith("sso provider google: https://accounts.google.com, for company.com (os.environ/NO_SUCH_ID")
+    assert [row["name"] for row in json.loads(told.out)["sso_providers"]] == ["company", "google"]
+    assert (shown.code, strict.code) == (0, 1)
+    assert "p9fQ2vLx7" not in shown.out + told.out + strict.out
