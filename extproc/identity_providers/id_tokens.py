@@ -61,7 +61,7 @@ async def verified(
     try:
         claims = jwt.decode(token, key, registry=_registry).claims
         rules.validate(claims)
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         # Raised outside of the handler: the error in hand may carry the token.
         claims = {}
     if not claims or not _ours(claims, client_id, nonce) or claims["iat"] < seconds - MOST_SECONDS:
@@ -75,7 +75,7 @@ def _ours(claims: dict[str, Any], client_id: str, nonce: str) -> bool:
     several = isinstance(audience, list) and len(audience) > 1
     if told != client_id and (told is not None or several):
         return False
-    return hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode())
+    return hmac.compare_digest(str(claims["nonce"]).encode(errors="replace"), nonce.encode())
 
 
 def _header(token: str) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.responses import JSONResponse, PlainTextResponse
 from identity_provider import CLIENT_ID, IdentityProvider
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey
 from management.asking import error
 from management.logging_in import (
@@ -86,6 +86,12 @@ def encoded(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
+def written(provider: IdentityProvider, claims: str) -> str:
+    """A token that says these very bytes."""
+    header = {"alg": provider.algorithm, "kid": provider.keys[0].kid}
+    return jws.serialize_compact(header, claims.encode(), provider.keys[0], algorithms=[provider.algorithm])
+
+
 def signed_by_another(provider: IdentityProvider) -> Any:
     other = ECKey.generate_key("P-256")
     return lambda claims: jwt.encode({"alg": "ES256", "kid": provider.keys[0].kid}, claims, other)
@@ -94,6 +100,8 @@ def signed_by_another(provider: IdentityProvider) -> Any:
 @pytest.mark.parametrize(
     "forge",
     [
+        lambda provider: lambda claims: written(provider, json.dumps({**claims, "nonce": "\ud800"})),
+        lambda provider: lambda claims: written(provider, '{"a":' + "[" * 20_000 + "]" * 20_000 + "}"),
         lambda _: unsigned,
         signed_with_the_public_key,
         signed_by_another,
@@ -101,9 +109,18 @@ def signed_by_another(provider: IdentityProvider) -> Any:
         lambda provider: lambda claims: provider.signed(claims)[:-4] + "AAAA",
         lambda _: lambda claims: "e" * 70_000,
     ],
-    ids=["alg none", "HS256 with the public key", "another key", "no token", "a changed signature", "too long"],
+    ids=[
+        "half a letter",
+        "nested without end",
+        "alg none",
+        "HS256 with the public key",
+        "another key",
+        "no token",
+        "a changed signature",
+        "too long",
+    ],
 )
-async def test_a_token_that_the_provider_did_not_sign_is_refused(house, browser, provider, forge):
+async def test_a_token_that_is_none_of_the_providers_or_makes_no_sense_is_refused(house, browser, provider, forge):
     provider.sign = forge(provider)
 
     error(await logged_in(browser), 403, message=message(sso.Reason.BAD_TOKEN))
