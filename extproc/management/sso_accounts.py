@@ -11,13 +11,14 @@ from typing import Any
 from extproc.errors import AlreadyExists, LoginFailed
 from extproc.holds import Scope
 from extproc.identity_providers.house import IdentityProviders
-from extproc.management import key_changes, schemas, users
+from extproc.management import key_bounds, key_changes, schemas, users
 from extproc.management.parts import ManagementParts
 from extproc.management.sso_attempts import ALIAS, alias
 from extproc.management.team_schemas import UserFields
 from extproc.management.telling import told_of, told_of_all
 from extproc.model import Key, User
 from extproc.policy import sso
+from extproc.policy.key_bounds import exceeded
 from extproc.policy.sso import Identity, Reason
 from extproc.stores.audit_chain import Actor, act_as
 from extproc.stores.contract import KeyFilter
@@ -83,13 +84,22 @@ async def key(parts: ManagementParts, user: User, provider: str, duration: str, 
     caller, name = Key(digest="", name=_BY, user_id=user.id), alias(once)
     if await parts.keys.was_deleted(name):
         raise LoginFailed(Reason.REPLAYED)
-    wanted = schemas.GenerateKey(user_id=user.id, duration=duration, key_alias=name)
+    wanted = key_bounds.with_defaults(
+        parts, schemas.GenerateKey(user_id=user.id, duration=_bounded(parts, duration), key_alias=name)
+    )
     try:
         made = await key_changes.make(parts, caller, wanted, metadata={MARK: provider})
     except AlreadyExists:
         raise LoginFailed(Reason.REPLAYED) from None
     await _tidy(parts, user)
     return made
+
+
+def _bounded(parts: ManagementParts, duration: str) -> str:
+    """No longer than keys may be valid: nobody asked for more."""
+    bounds = parts.settings.key_bounds
+    above = exceeded(bounds, {"duration": duration}, parts.now())
+    return duration if above is None else str(bounds.told[above])
 
 
 async def end(parts: ManagementParts, caller: Key) -> bool:

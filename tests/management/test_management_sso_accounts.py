@@ -8,9 +8,11 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import msgspec
 from management.asking import error, get, post
 from management.logging_in import (
     CLI,
+    RING,
     VERIFIER,
     browser,
     came_back,
@@ -28,6 +30,7 @@ from management.logging_in import (
 from extproc.management import sso_accounts
 from extproc.management.app import create_app
 from extproc.policy import sso
+from extproc.policy.key_bounds import Bounds
 
 __all__ = ["browser", "house", "provider", "running"]
 
@@ -177,3 +180,16 @@ async def test_a_code_makes_no_second_key_when_the_first_is_deleted(house, brows
         await post(own, "/session/logout")
 
     error(await browser.post("/sso/cli/key", json=redeem), 403, message=message(sso.Reason.REPLAYED))
+
+
+async def test_a_key_of_a_login_has_what_keys_have_here_and_is_valid_no_longer_than_they_may_be(house):
+    told = msgspec.structs.replace(
+        house.gateway.parts.settings, key_bounds=Bounds(duration="1h"), key_defaults=Bounds(max_budget=5_000_000_000)
+    )
+    house.have(identity_providers=house.opened[-1], keyring=lambda: RING, settings=told)
+    async with house.browser() as browser, house.gateway.caller(await key_of(browser)) as own:
+        shown = (await get(own, "/key/info"))["info"]
+        house.gateway.now += 3_600_000
+        assert (await own.get("/key/info")).status_code == 401
+
+    assert shown["max_budget"] == 5
