@@ -46,7 +46,7 @@ async def account(parts: ManagementParts, providers: IdentityProviders, identity
         try:
             return await _entered(parts, providers, identity, found, ip)
         except AlreadyExists:
-            # The person logs in twice at once: now the account is there.
+            # The person logs in twice at once, or somebody else with this address does: now it is known whose it is.
             continue
     raise LoginFailed(Reason.AMBIGUOUS_ACCOUNT)
 
@@ -70,11 +70,12 @@ async def _entered(
 
 
 async def _linked(parts: ManagementParts, user: User, identity: Identity) -> User:
-    """From now on the account is known by the provider's id, whatever becomes of the address."""
+    """From now on the account is known by the provider's id, whatever becomes of the address. Raises `AlreadyExists`
+    where somebody else was faster, or the account is gone."""
     async with told_of(parts, Scope("user", user.id), changes={}):
-        linked = await parts.entities.users.update(user.id, {"sso_user_id": identity.id, "updated_at": parts.now()})
+        linked = await parts.entities.persons.link(user.id, identity.id, now=parts.now())
     if linked is None:
-        raise LoginFailed(Reason.USER_GONE)
+        raise AlreadyExists("user_id", user.id)
     return linked
 
 

@@ -214,6 +214,11 @@ class Persons(Protocol):
         """Those whose `sso_user_id` is one of these, and those with this address, whatever its case."""
         ...
 
+    async def link(self, user_id: str, identity: str, *, now: UnixMs) -> User | None:
+        """Let single sign-on know the user by this identity from now on; `None` where it knows them by another already,
+        or where there is no such user."""
+        ...
+
     async def block(self, user_id: str) -> None:
         """Let nothing new of a user come in, as the first step of an erasure."""
         ...

@@ -23,7 +23,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Table, and_, case, delete, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from extproc.model import EndUser, User
+from extproc.model import EndUser, UnixMs, User
 from extproc.stores import audit_chain, audit_values, sql_contents, sql_daily
 from extproc.stores.audit_chain import Actor, Entry, act_as, acting
 from extproc.stores.audit_values import TABLES, text
@@ -97,6 +97,18 @@ class SqlPersons:
                 rows = (await connection.execute(statement)).mappings().all()
                 found.append(tuple(to_struct(User, row) for row in rows))
         return found[0], found[1]
+
+    async def link(self, user_id: str, identity: str, *, now: UnixMs) -> User | None:
+        changes = {"sso_user_id": identity, "updated_at": now}
+        async with self._trail.changing() as change:
+            chosen = users.c.id == user_id
+            held = await hold(change.connection, users, chosen)
+            if not held or held[0]["sso_user_id"] not in {None, identity}:
+                return None
+            await change.connection.execute(update(users).where(chosen).values(changes))
+            change.updated("users", user_id, held[0], {**held[0], **changes}, changes)
+            found = await change.connection.execute(select(*columns_of(User, users)).where(chosen))
+            return to_struct(User, found.mappings().one())
 
     async def block(self, user_id: str) -> None:
         """It is a part of the erasure, so the trail does not tell of it."""

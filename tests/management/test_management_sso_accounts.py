@@ -193,3 +193,15 @@ async def test_a_key_of_a_login_has_what_keys_have_here_and_is_valid_no_longer_t
         assert (await own.get("/key/info")).status_code == 401
 
     assert shown["max_budget"] == 5
+
+
+async def test_of_two_with_the_address_of_an_account_who_come_at_once_one_gets_it(house, admin, provider):
+    await post(admin, "/user/new", user_email="ada@company.com", auto_create_key=False)
+    subjects = iter(["person-1", "person-2"])
+    provider.sign = lambda claims: provider.signed({**claims, "sub": next(subjects)})
+    async with house.browser() as one, house.browser() as other:
+        answers = [(browser, await came_back(await sent(browser))) for browser in (one, other)]
+        shown = await asyncio.gather(*(browser.get("/sso/callback", params=back) for browser, back in answers))
+
+    assert sorted(each.status_code for each in shown) == [200, 403]
+    error(max(shown, key=lambda each: each.status_code), 403, message=message(sso.Reason.LINKED_ELSEWHERE))
