@@ -275,7 +275,7 @@ class Exchange:
 
     async def _withhold(self, body: response.ResponseBody, refusal: Refusal, passed: bytes) -> Reply:
         """The answer may not pass: what was used is booked, the client is told instead."""
-        if isinstance(body, redacted.RedactedStreamBody):
+        if isinstance(body, response.EventStreamBody):
             return await self._end_stream(refusal, passed)
         await self._complete()
         return self._refuse(refusal)
