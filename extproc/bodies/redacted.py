@@ -55,7 +55,7 @@ class RedactedPlainBody(PlainBody):
         self._redaction = redaction
 
     def feed(self, chunk: bytes) -> bytes:
-        super().feed(chunk)
+        self._take(chunk)
         return b""
 
     def flush(self) -> bytes:
