@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import guardrails
-from extproc.errors import StreamEnded
-from extproc.events import Proceed, ResponseBody
+from extproc.errors import ProtocolError, StreamEnded
+from extproc.events import PROCEED, Proceed, ResponseBody
 from extproc.exchange import Exchange
 from extproc.guardrails import Configured
 from extproc.model import SecretRef
@@ -75,6 +75,31 @@ async def test_an_answer_that_cannot_be_encrypted_does_not_pass(odd):
     reply = await exchange.receive(ResponseBody(odd, end_of_stream=True))
 
     assert refusal(reply)[0] == 502
+    exchange.close()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_document_that_envoy_has_held_is_whole_also_where_it_does_not_say_so(is_told):
+    exchange = await sealed_exchange(World())
+    headers = await exchange.receive(response_headers(200))
+    document = json.dumps({"choices": [{"message": {"content": SAID}}]}).encode()
+
+    reply = await exchange.receive(ResponseBody(document, end_of_stream=is_told))
+
+    assert headers.buffer_response_body
+    assert CIPHER.decrypt(json.loads(reply.body or b"")["choices"][0]["message"]["content"]).decode() == SAID
+    if not is_told:
+        assert await exchange.receive(ResponseBody(b"", end_of_stream=True)) == PROCEED
+    exchange.close()
+
+
+async def test_nothing_passes_behind_a_document_that_was_whole():
+    exchange = await sealed_exchange(World())
+    await exchange.receive(response_headers(200))
+    await exchange.receive(ResponseBody(b'{"choices": []}', end_of_stream=False))
+
+    with pytest.raises(ProtocolError):
+        await exchange.receive(ResponseBody(b"Confidential", end_of_stream=True))
     exchange.close()
 
 

@@ -7,8 +7,10 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
+import pytest
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as http
+from gateway.redacting import GUARDRAILS
 from gateway.running_gateway import CHAT, HELLO, keyed_client, running_gateway
 from gateway.scripted_upstream import ScriptedUpstream
 from h2.config import H2Configuration
@@ -17,17 +19,26 @@ from h2.events import StreamEnded
 
 from extproc.envoyconfig import clusters
 
-ANSWER = {"id": "c", "choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+EMAIL, MASKED = "ann@company.com", "<EMAIL_ADDRESS_1>"
+ANSWER = {
+    "id": "c",
+    "choices": [{"message": {"content": EMAIL}}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+}
 
 
-async def test_a_json_answer_before_trailers_is_whole_and_counted(nursery, monkeypatch):
+@pytest.mark.parametrize("guardrails", [[], ["masking"]], ids=["as it comes", "redacted"])
+async def test_a_json_answer_before_trailers_is_whole_and_counted(nursery, monkeypatch, guardrails):
     monkeypatch.setattr(clusters, "_spoken", _http2)
-    async with trailing() as upstream, running_gateway(nursery, upstream) as gateway:
+    async with trailing() as upstream, running_gateway(nursery, upstream, guardrails=GUARDRAILS) as gateway:
         await gateway.start_server()
         async with keyed_client(gateway) as client:
-            response = await client.post(CHAT, json={"model": "scripted/any", "messages": HELLO})
+            response = await client.post(
+                CHAT, json={"model": "scripted/any", "messages": HELLO, "guardrails": guardrails}
+            )
 
-            assert response.json() == ANSWER
+            (choice,) = response.json()["choices"]
+            assert choice["message"]["content"] == (MASKED if guardrails else EMAIL)
             row = await gateway.only_row(response.headers["x-litellm-call-id"])
             assert (row["total_tokens"], row["metadata"]["cut"]) == (5, False)
 
