@@ -85,6 +85,7 @@ class Exchange:
         self._status = 0
         self._body: response.ResponseBody | None = None
         self._sealed: response.ResponseBody | None = None
+        self._is_held = False
         self._first_byte_at: UnixMs | None = None
         self._refusal: Refusal | None = None
         self._receipt: Receipt | None = None
@@ -190,6 +191,7 @@ class Exchange:
         if admitted.sealing is not None and isinstance(reply, Proceed) and self._status < 300 and not self.over:
             limit = self._surroundings.max_response_bytes
             self._sealed, reply = admitted.sealing.begin(admitted.api, dict(event.headers), limit, reply)
+        self._is_held = isinstance(reply, Proceed) and reply.buffer_response_body
         return reply
 
     async def _read_response_headers(self, admitted: Admitted, event: ResponseHeaders) -> Reply:
@@ -245,8 +247,10 @@ class Exchange:
 
     async def _on_response_body(self, event: ResponseBody) -> Reply:
         body = self._body
-        if body is None:
-            raise ProtocolError("a response body before its headers")
+        if body is None or (self._is_held and body.finished and event.body):
+            raise ProtocolError("a response body before its headers, or behind one that was whole")
+        # What Envoy has held is all there is: before trailers it does not say so.
+        last = not body.finished if self._is_held else event.end_of_stream
         if self._first_byte_at is None:
             self._first_byte_at = self._surroundings.now()
         if self._content is not None:
@@ -254,12 +258,12 @@ class Exchange:
         redaction = self._admitted.redaction if self._admitted else None
         try:
             if redaction is None:
-                passed = response.take(body, event.body, last=event.end_of_stream)
+                passed = response.take(body, event.body, last=last)
             else:
                 deadline_ms = self._surroundings.redaction_deadline_ms
-                passed = await guardrails.take(redaction, body, event.body, deadline_ms, last=event.end_of_stream)
+                passed = await guardrails.take(redaction, body, event.body, deadline_ms, last=last)
             if self._sealed is not None:
-                passed = response.take(self._sealed, event.body if passed is None else passed, last=event.end_of_stream)
+                passed = response.take(self._sealed, event.body if passed is None else passed, last=last)
         except Blocked as blocked:
             names = ", ".join(redaction.names) if redaction else ""
             return await self._withhold(body, refusals.blocked_entity(blocked.entity, names), blocked.passed)
@@ -275,7 +279,7 @@ class Exchange:
 
     async def _withhold(self, body: response.ResponseBody, refusal: Refusal, passed: bytes) -> Reply:
         """The answer may not pass: what was used is booked, the client is told instead."""
-        if isinstance(body, redacted.RedactedStreamBody):
+        if isinstance(body, response.EventStreamBody):
             return await self._end_stream(refusal, passed)
         await self._complete()
         return self._refuse(refusal)

@@ -108,8 +108,8 @@ async def test_what_was_said_is_kept_once_under_the_id_of_its_receipt():
     world, kept = keeping()
     exchange = await forwarded(world)
     await exchange.receive(response_headers())
-    await exchange.receive(ResponseBody(json.dumps(ANSWER).encode(), end_of_stream=False))
     world.moment = 2_000
+    await exchange.receive(ResponseBody(json.dumps(ANSWER).encode(), end_of_stream=False))
     await exchange.receive(ResponseBody(b"", end_of_stream=True))
     exchange.close()
 

@@ -23,25 +23,24 @@ from extproc.events import (
 from extproc.model import Usage
 
 
-@pytest.mark.parametrize("end_with_the_last_byte", [True, False])
-async def test_a_plain_response_is_booked_before_its_last_byte_is_released(end_with_the_last_byte):
-    """The end may come with the last bytes or, as after a length that was said, in a message of its own."""
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_plain_response_is_booked_before_its_last_byte_is_released(told):
+    """The end may come with the last bytes, in a message of its own or, before trailers, not at all."""
     world = World()
     exchange = await forwarded(world)
     await exchange.receive(response_headers())
     document = json.dumps({"id": "chatcmpl-1", "model": "gpt-4o-real-0806", "usage": USAGE}).encode()
-    parts = [document[:20], document[20:]] if end_with_the_last_byte else [document, b""]
-    first = await exchange.receive(ResponseBody(parts[0], end_of_stream=False))
+    first = await exchange.receive(ResponseBody(document[:20], end_of_stream=False))
     world.sink.durable.clear()
 
-    last = asyncio.ensure_future(exchange.receive(ResponseBody(parts[1], end_of_stream=True)))
+    last = asyncio.ensure_future(exchange.receive(ResponseBody(document[20:], end_of_stream=told)))
     await asyncio.sleep(0.01)
     assert not last.done()
     world.sink.durable.set()
 
-    assert first == Proceed(body=parts[0][:-1])
-    assert await last == Proceed(body=parts[0][-1:] + parts[1])
-    assert exchange.over
+    assert first == Proceed(body=document[:19])
+    assert await last == Proceed(body=document[19:])
+    exchange.close()
     (receipt,) = world.sink.receipts
     assert receipt.usage == Usage(input_tokens=8, output_tokens=3)
     assert (receipt.spend, receipt.estimated, receipt.cut, receipt.status) == (46, False, False, "success")

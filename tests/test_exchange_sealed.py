@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from exchange_world import World, forwarded, response_headers
+from exchange_world import World, forwarded, refusal, response_headers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc import guardrails
-from extproc.events import Proceed, ResponseBody
+from extproc.errors import ProtocolError, StreamEnded
+from extproc.events import PROCEED, Proceed, ResponseBody
+from extproc.exchange import Exchange
 from extproc.guardrails import Configured
 from extproc.model import SecretRef
 from extproc.payload_keys import PayloadKey, PayloadKeys
@@ -49,16 +51,66 @@ def test_a_stream_in_any_pieces_is_tokens_of_the_whole_text(guarded, deltas, cut
     assert any("usage" in event for event in told) == wants_usage
 
 
+@pytest.mark.parametrize("odd", [b'{"choices": [{"delta": "Confidential"}]}', b'["Confidential"]', b"Confidential"])
+async def test_nothing_passes_of_an_event_that_cannot_be_encrypted_nor_of_what_follows(odd):
+    said = _event({"choices": [{"index": 0, "delta": {"content": "first"}}]})
+    exchange = await sealed_exchange(World(), stream=True)
+    await exchange.receive(response_headers(200, b"text/event-stream"))
+
+    first = await exchange.receive(ResponseBody(said, end_of_stream=False))
+    second = await exchange.receive(ResponseBody(b"data: " + odd + b"\n\n" + said, end_of_stream=False))
+
+    assert b"first" not in (first.body or b"first")
+    assert json.loads(second.body.removeprefix(b"data: "))["error"]["code"] == "502"
+    with pytest.raises(StreamEnded):
+        await exchange.receive(ResponseBody(said, end_of_stream=False))
+    exchange.close()
+
+
+@pytest.mark.parametrize("odd", [b'{"choices": [{"message": {"content": [{"type": "odd"}]}}]}', b"Confidential", b""])
+async def test_an_answer_that_cannot_be_encrypted_does_not_pass(odd):
+    exchange = await sealed_exchange(World())
+    await exchange.receive(response_headers(200))
+
+    reply = await exchange.receive(ResponseBody(odd, end_of_stream=True))
+
+    assert refusal(reply)[0] == 502
+    exchange.close()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_document_that_envoy_has_held_is_whole_also_where_it_does_not_say_so(is_told):
+    exchange = await sealed_exchange(World())
+    headers = await exchange.receive(response_headers(200))
+    document = json.dumps({"choices": [{"message": {"content": SAID}}]}).encode()
+
+    reply = await exchange.receive(ResponseBody(document, end_of_stream=is_told))
+
+    assert headers.buffer_response_body
+    assert CIPHER.decrypt(json.loads(reply.body or b"")["choices"][0]["message"]["content"]).decode() == SAID
+    if not is_told:
+        assert await exchange.receive(ResponseBody(b"", end_of_stream=True)) == PROCEED
+    exchange.close()
+
+
+async def test_nothing_passes_behind_a_document_that_was_whole():
+    exchange = await sealed_exchange(World())
+    await exchange.receive(response_headers(200))
+    await exchange.receive(ResponseBody(b'{"choices": []}', end_of_stream=False))
+
+    with pytest.raises(ProtocolError):
+        await exchange.receive(ResponseBody(b"Confidential", end_of_stream=True))
+    exchange.close()
+
+
 async def through(pieces: list[bytes], *, guarded: bool, end_alone: bool, wants_usage: bool) -> bytes:
     """What a client gets of an answer in these pieces."""
     world = World()
-    world.more = {"payload_keys": PayloadKeys([PayloadKey(SecretRef("env", "K"))], lambda _: SECRET.decode())}
     if guarded:
         policy = Policy(request={"EMAIL_ADDRESS": Action.MASK})
         world.more["guardrails"] = guardrails.compiled([Configured("pii", policy, Action.BLOCK, default_on=True)])
-    asked = {"role": "user", "content": CIPHER.encrypt(f"Write to {EMAIL}".encode()).decode()}
-    exchange = await forwarded(
-        world, messages=[asked], stream=True, **({"stream_options": {"include_usage": True}} if wants_usage else {})
+    exchange = await sealed_exchange(
+        world, stream=True, **({"stream_options": {"include_usage": True}} if wants_usage else {})
     )
     world.sink.durable.set()
     await exchange.receive(response_headers(200, b"text/event-stream"))
@@ -73,6 +125,13 @@ async def through(pieces: list[bytes], *, guarded: bool, end_alone: bool, wants_
     return b"".join(passed)
 
 
+async def sealed_exchange(world: World, **fields: Any) -> Exchange:
+    """One whose request was encrypted."""
+    world.more["payload_keys"] = PayloadKeys([PayloadKey(SecretRef("env", "K"))], lambda _: SECRET.decode())
+    asked = {"role": "user", "content": CIPHER.encrypt(f"Write to {EMAIL}".encode()).decode()}
+    return await forwarded(world, messages=[asked], **fields)
+
+
 def stream(texts: list[str]) -> bytes:
     deltas: list[dict[str, Any]] = [{"content": text} for text in texts]
     choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
@@ -80,7 +139,11 @@ def stream(texts: list[str]) -> bytes:
     head: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     usage = {"prompt_tokens": 19, "completion_tokens": 7, "total_tokens": 26}
     events = [head | {"choices": [choice]} for choice in choices] + [head | {"choices": [], "usage": usage}]
-    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+    return b"".join(map(_event, events)) + b"data: [DONE]\n\n"
+
+
+def _event(told: Any) -> bytes:
+    return b"data: " + json.dumps(told).encode() + b"\n\n"
 
 
 def _with_end(messages: list[ResponseBody]) -> list[ResponseBody]:

@@ -60,7 +60,7 @@ class Sealing(Redaction):
     ) -> tuple[ResponseBody, Proceed]:
         """What encrypts an answer with these headers, and the reply to them: its length changes."""
         body, removed = self.body(api, headers, limit), (*reply.remove_headers, b"content-length")
-        whole = not isinstance(body, RedactedStreamBody)
+        whole = reply.buffer_response_body or not isinstance(body, RedactedStreamBody)
         return body, msgspec.structs.replace(reply, remove_headers=removed, buffer_response_body=whole)
 
     def body(self, api: Api, headers: Mapping[bytes, bytes], limit: int) -> ResponseBody:

@@ -55,7 +55,7 @@ class RedactedPlainBody(PlainBody):
         self._redaction = redaction
 
     def feed(self, chunk: bytes) -> bytes:
-        super().feed(chunk)
+        self._take(chunk)
         return b""
 
     def flush(self) -> bytes:
@@ -146,7 +146,8 @@ class RedactedStreamBody(EventStreamBody):
     def flush(self) -> bytes:
         passed = self._pass_on(self._framer.flush())
         self.finished = True
-        return passed + self._remaining()
+        rest = self._remaining()
+        return passed + b"\n\n" + rest if passed and rest and not passed.endswith(b"\n\n") else passed + rest
 
     def _pass_on(self, events: list[SseEvent]) -> bytes:
         passed = []
@@ -233,8 +234,9 @@ class RedactedStreamBody(EventStreamBody):
 
     @staticmethod
     def _without_data(raw: bytes) -> bytes:
-        """A comment or a blank line goes on without its words; what was too long to be read does not."""
-        if any(_DATA.match(line) for line in _LINE_END.split(raw)) or len(raw) > _LONGEST_COMMENT:
+        """A comment, a blank line or data that is none goes on without its words; what was too long to be read does
+        not."""
+        if len(raw) > _LONGEST_COMMENT:
             raise RedactionFailed("text_too_long")
         return b":\n\n" if raw.strip() else raw
 

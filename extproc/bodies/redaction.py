@@ -93,8 +93,8 @@ class Redaction:
 
     @property
     def may_fail(self) -> bool:
-        """Whether every policy lets pass what cannot be searched."""
-        return all(policy.on_failure is OnFailure.ALLOW for policy in self._policies)
+        """Whether every policy lets pass what cannot be searched. Encryption has none, and never does."""
+        return bool(self._policies) and all(policy.on_failure is OnFailure.ALLOW for policy in self._policies)
 
     @property
     def reads_answers(self) -> bool:

@@ -4,7 +4,8 @@ Three kinds share three members: `feed(chunk)` gives the bytes to pass on, or `N
 what was still held; `finished` says that the client has, or is about to have, a complete answer. The bookkeeping for a
 complete answer must be done before the bytes that complete it are passed on, so `finished` is true as soon as these
 bytes are in our hands. Where only the end of the body tells, its last byte is held back until the end was seen: the end
-may come in a message of its own.
+may come in a message of its own. Before trailers, which HTTP/2 has, it does not come at all: a JSON document ends with
+its last bracket.
 
 The common chunk of a stream is whole events with neither usage nor an end in them. It is looked at once, never parsed,
 and kept (bounded) in case the stream is cut and the answer must be estimated from what was seen.
@@ -16,6 +17,8 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
 from extproc.framing.sse import SseEvent, SseFramer
 from extproc.model import Usage
 from extproc.pricing import tokens
@@ -25,6 +28,9 @@ from extproc.providers.api import Api, Reading
 KEPT_BYTES = 64 * 1024
 #: A response that cannot be read is estimated at this many bytes to a token (English prose in JSON).
 BYTES_PER_TOKEN = 4
+
+#: Looks at the syntax of JSON, and at nothing else.
+_any = msgspec.json.Decoder(msgspec.Raw)
 
 
 class ResponseBody(Protocol):
@@ -81,6 +87,9 @@ def take(body: ResponseBody, chunk: bytes, *, last: bool) -> bytes | None:
 class PlainBody:
     """One JSON document. It is passed on as it comes, but for its last byte, and read at its end."""
 
+    #: So many chunks that end with a bracket, and not with the document, are looked at.
+    MOST_TRIES = 8
+
     progress = 0
     usage_so_far: Usage | None = None
 
@@ -95,20 +104,43 @@ class PlainBody:
         self._size = 0
         self._last = b""
         self._text = ""
+        self._tries = 0
 
     def feed(self, chunk: bytes) -> bytes | None:
+        self._take(chunk)
+        if self.finished:
+            return None
+        waiting = self._last + chunk
+        if waiting.rstrip().endswith((b"}", b"]")) and self._is_whole():
+            self.flush()
+            self._last = b""
+            return waiting
+        passed, self._last = _without_last(waiting)
+        return passed
+
+    def flush(self) -> bytes:
+        if not self.finished:
+            self.cut()
+        self.finished = True
+        return self._last
+
+    def _take(self, chunk: bytes) -> None:
         self._size += len(chunk)
         if self._size <= self._limit:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
-        passed, self._last = _without_last(self._last + chunk)
-        return passed
 
-    def flush(self) -> bytes:
-        self.cut()
-        self.finished = True
-        return self._last
+    def _is_whole(self) -> bool:
+        """Whether what has come is all of a document."""
+        self._tries += 1
+        if self._tries > self.MOST_TRIES:
+            return False
+        try:
+            _any.decode(b"".join(self._chunks))
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        return True
 
     def cut(self) -> None:
         reading = self._api.read_response(b"".join(self._chunks))

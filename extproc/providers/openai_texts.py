@@ -27,13 +27,15 @@ from extproc.providers.texts import (
     walk,
 )
 
+#: A text, or the parts of one (Mistral).
+_THOUGHT = Parts({"text": Fields({"type": KEEP, "text": TEXT})})
 _CONTENT = Parts(
     {
         "text": Fields({"type": KEEP, "text": TEXT}),
         "input_text": Fields({"type": KEEP, "text": TEXT}),
         "output_text": Fields({"type": KEEP, "text": TEXT}),
         "refusal": Fields({"type": KEEP, "refusal": TEXT}),
-        "thinking": Fields({"type": KEEP, "thinking": TEXT, "signature": KEEP}),
+        "thinking": Fields({"type": KEEP, "thinking": _THOUGHT, "signature": KEEP}),
         "image_url": Media("image"),
         "input_audio": Media("audio"),
         "file": Media("file"),
@@ -82,6 +84,11 @@ _CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": 
 _MOST = 1_000_000
 #: What of a delta is no text that comes in pieces.
 _WHOLE: dict[str, Spec] = {"role": KEEP}
+#: In which field a part of a content has its text (Mistral's come in pieces), and a detail of what was thought
+#: (OpenRouter's).
+_IN_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal", "thinking": "thinking"}
+_IN_DETAILS = ("text", "summary")
+_LISTS = ("content", "tool_calls", "reasoning_details")
 
 
 class OpenAiStream:
@@ -126,7 +133,7 @@ class OpenAiStream:
             if name == "delta":
                 rewritten[name] = self._delta(index, value)
             elif name == "text" and isinstance(value, str):
-                rewritten[name] = self._channels.feed((index, "text"), value)
+                rewritten[name] = self._channels.feed((index,), value)
             else:
                 rewritten[field(name, _CHOICE, self._channels)] = walk(value, _CHOICE.get(name, FREE), self._channels)
         if choice.get("finish_reason"):
@@ -146,13 +153,45 @@ class OpenAiStream:
     def _piece(self, channel: Channel, name: str, value: Any) -> Any:
         if isinstance(value, str) and name not in _WHOLE:
             return self._channels.feed(channel, value)
-        if name == "tool_calls" and isinstance(value, list):
-            return [self._call((*channel, _place(call, place)), call) for place, call in enumerate(value)]
+        if name in _LISTS and isinstance(value, list):
+            return self._list(channel, name, value)
         if name == "function_call" and isinstance(value, dict):
             return self._function(channel, value)
         if name == "audio" and isinstance(value, dict):
             return self._audio(channel, value)
         return walk(value, _CONTENT if name == "content" else _WHOLE.get(name, FREE), self._channels)
+
+    def _list(self, channel: Channel, name: str, told: list[Any]) -> list[Any]:
+        if name == "content":
+            return [self._part(channel, part) for part in told]
+        entry = self._call if name == "tool_calls" else self._detail
+        return [entry((*channel, _place(each, place)), each) for place, each in enumerate(told)]
+
+    def _part(self, channel: Channel, part: Any) -> Any:
+        """A part of a content: the pieces of all parts of a type are one text."""
+        kind = part.get("type") if isinstance(part, dict) else None
+        name = _IN_PARTS.get(kind) if isinstance(kind, str) else None
+        if isinstance(part, str):
+            return self._channels.feed((*channel, "text"), part)
+        (rewritten,) = walk([part if name is None else {**part, name: None}], _CONTENT, self._channels)
+        if name is None or part.get(name) is None:
+            return rewritten
+        return {**rewritten, name: self._piece_of_part((*channel, kind), part[name])}
+
+    def _piece_of_part(self, channel: Channel, piece: Any) -> Any:
+        if isinstance(piece, str):
+            return self._channels.feed(channel, piece)
+        if not isinstance(piece, list) or channel[-1] != "thinking":
+            raise UnknownShape("a part without a text")
+        return [self._part(channel, each) for each in piece]
+
+    def _detail(self, channel: Channel, detail: Any) -> Any:
+        """A detail of what was thought, by its index, or its place."""
+        if not isinstance(detail, dict):
+            return walk([detail], FREE, self._channels)[0]
+        pieces = {name: text for name in _IN_DETAILS if isinstance(text := detail.get(name), str)}
+        rewritten = walk({**detail, **dict.fromkeys(pieces)}, FREE, self._channels)
+        return {**rewritten, **{name: self._channels.feed((*channel, name), text) for name, text in pieces.items()}}
 
     def _call(self, channel: Channel, call: Any) -> Any:
         if not isinstance(call, dict):
@@ -201,27 +240,45 @@ def _index(told: dict[str, Any], place: int) -> int:
 def _put(choice: dict[str, Any], channel: Channel, text: str) -> None:
     """Append a text to the place in a chunk's choice that its channel names."""
     names: list[Any] = [*channel[1:]]
-    if names == ["text"]:
+    if not names:
         choice["text"] = (choice.get("text") or "") + text
         return
     if choice.get("delta") is None:
         choice["delta"] = {}
     at = choice["delta"]
-    if names[0] == "tool_calls":
-        at = _call_of(at, names[1])
+    if names[0] == "content" and (len(names) > 1 or isinstance(at.get("content"), list)):
+        at["content"] = [*_parts_of(at.get("content")), _part_of(names[1:] or ["text"], text)]
+        return
+    if names[0] in _LISTS and len(names) > 1:
+        at = _entry_of(at, names[0], names[1])
         names = names[2:]
+        if names[0] in _IN_DETAILS:
+            at.setdefault("type", f"reasoning.{names[0]}")
     for name in names[:-1]:
         at = at.setdefault(name, {})
     at[names[-1]] = (at.get(names[-1]) or "") + text
 
 
-def _call_of(delta: dict[str, Any], index: Any) -> dict[str, Any]:
-    """The entry of a tool call in a delta, a new one where there is none."""
-    if not isinstance(delta.get("tool_calls"), list):
-        delta["tool_calls"] = []
-    calls: list[dict[str, Any]] = delta["tool_calls"]
-    for place, call in enumerate(calls):
-        if _place(call, place) == index:
-            return call
-    calls.append({"index": index})
-    return calls[-1]
+def _parts_of(content: Any) -> list[Any]:
+    """A content as parts."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content or []
+
+
+def _part_of(kinds: list[str], text: str) -> Any:
+    """A new part of a content, in others where it stands in those."""
+    kind, *inner = kinds
+    return {"type": kind, _IN_PARTS[kind]: [_part_of(inner, text)] if inner else text}
+
+
+def _entry_of(delta: dict[str, Any], name: str, index: Any) -> dict[str, Any]:
+    """The entry of a tool call, or of a detail, in a delta, a new one where there is none."""
+    if not isinstance(delta.get(name), list):
+        delta[name] = []
+    entries: list[dict[str, Any]] = delta[name]
+    for place, entry in enumerate(entries):
+        if _place(entry, place) == index:
+            return entry
+    entries.append({"index": index})
+    return entries[-1]

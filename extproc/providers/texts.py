@@ -172,7 +172,8 @@ def _kind(value: Any, kind: Kind, rewrite: Rewrite) -> Any:
         return _texts(value, kind, rewrite)
     if isinstance(value, int | float):
         return _number(value, rewrite)
-    return msgspec.json.decode(rewrite.json_text(msgspec.json.encode(value).decode()))
+    # Nothing is in an empty list or object, and where one stands clients rely on it.
+    return value and msgspec.json.decode(rewrite.json_text(msgspec.json.encode(value).decode()))
 
 
 def _number(value: float | None, rewrite: Rewrite) -> Any:

@@ -159,7 +159,8 @@ class _Grammar:
         "first key": {'"': "colon", "}": "close"},
         "key": {'"': "colon"},
         "colon": {":": "value"},
-        "after": {},
+        # Some providers give two tool calls the same index: what a channel holds is one object behind the other.
+        "after": {"{": "first key", "[": "first item"},
         "after {": {",": "key", "}": "close"},
         "after [": {",": "value", "]": "close"},
     }

@@ -199,3 +199,10 @@ def test_an_id_of_a_request_stays_as_it_is():
     sealing.open(openai_chat, document)
 
     assert json.loads(bytes(document["messages"])) == [{"role": "an odd role", "content": "hello"}]
+
+
+def test_an_empty_list_stays_where_clients_expect_one():
+    answer = {"choices": [{"message": {"content": "", "annotations": []}, "content_filter_results": {}}]}
+    sealing = Sealing(CIPHER)
+
+    assert json.loads(sealing.answer(openai_chat, json.dumps(answer).encode())) == answer

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from extproc.bodies.redacted import RedactedStreamBody
 from extproc.bodies.redaction import Compiled, Redaction
 from extproc.errors import Blocked, RedactionFailed
+from extproc.framing.sse import SseFramer
 from extproc.providers import openai_chat, openai_completions
 from extproc.redaction import Action, Direction, OnFailure, Policy, placeholders
 
@@ -432,3 +433,21 @@ def test_a_field_whose_name_is_a_text_has_the_same_name_when_it_is_held():
     assert [told["choices"][0]["delta"] for told in (first, last)] == [
         {"<EMAIL_ADDRESS_1>": ""}, {"<EMAIL_ADDRESS_1>": "a"},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])
+def test_what_waits_is_an_event_of_its_own_however_the_last_one_ends(end):
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    passed = body.feed(chunk(content="ann@comp") + chunk(role="assistant").rstrip() + end) + body.flush()
+
+    events = SseFramer().feed(passed.replace(b"\r", b"\n"))
+    told = [json.loads(event.data)["choices"][0].get("delta", {}) for event in events if event.data]
+    assert told == [{"content": ""}, {"role": "assistant"}, {"content": "ann@comp"}]
+
+
+@pytest.mark.parametrize("nothing", [b"data\n\n", b"data:\n\n", b"data: \n\n", b"event: ping\ndata: \n\n"])
+def test_an_event_without_anything_in_it_goes_on_as_a_comment(nothing):
+    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
+
+    assert body.feed(nothing + b"data: [DONE]\n\n") == b":\n\ndata: [DONE]\n\n"

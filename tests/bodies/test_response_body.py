@@ -123,15 +123,15 @@ def test_a_long_stream_is_folded_so_that_memory_stays_bounded():
     assert body.seen_tokens() == pytest.approx(count, rel=0.02)
 
 
-def test_a_plain_response_is_passed_as_it_comes_but_for_its_last_byte_and_read_at_its_end():
+def test_a_plain_response_is_passed_as_it_comes_but_for_its_last_byte_and_read_before_that():
     document = json.dumps(
         {"id": "chatcmpl-2", "model": "m", "choices": [{"message": {"content": "hi"}}], "usage": USAGE}
     ).encode()
     body = PlainBody(openai_chat, 1_000)
 
-    assert [body.feed(document[:10]), body.feed(document[10:])] == [document[:9], document[9:-1]]
+    assert [body.feed(document[:10]), body.feed(document[10:-1])] == [document[:9], document[9:-2]]
     before = body.finished
-    assert body.flush() == document[-1:]
+    assert body.feed(document[-1:]) == document[-2:]
 
     assert (before, body.finished) == (False, True)
     assert (body.response_id, body.model, body.usage) == ("chatcmpl-2", "m", Usage(input_tokens=8, output_tokens=3))
@@ -205,3 +205,32 @@ def test_of_an_opaque_body_that_is_cut_the_size_is_known():
     opaque.cut()
 
     assert opaque.seen_tokens() == 2
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=6), st.sampled_from([b"", b"\n", b" \r\n"]))
+def test_a_document_is_over_with_its_last_bracket_also_where_nobody_tells_its_end(places, behind):
+    full = chunk(choices=[{"message": {"content": "}"}}], usage=USAGE) + behind
+    body = PlainBody(openai_chat, 1_000_000)
+
+    passed = [(piece if (given := body.feed(piece)) is None else given, body.finished) for piece in cut(full, places)]
+
+    assert b"".join(each for each, _ in passed) == full
+    assert (body.usage, body.flush()) == (Usage(input_tokens=8, output_tokens=3), b"")
+    seen = b""
+    for each, finished in passed:
+        seen += each
+        assert finished or len(seen) < len(full.rstrip())
+
+
+def test_what_looks_like_a_documents_end_is_looked_at_only_so_often():
+    body = PlainBody(openai_chat, 1_000_000)
+    pieces = [b"[", *[b"{}" if place == 0 else b",{}" for place in range(PlainBody.MOST_TRIES)], b"]"]
+
+    assert b"".join(body.feed(piece) or b"" for piece in pieces) == b"".join(pieces)[:-1]
+    assert body.flush() == b"]"
+
+
+def test_a_document_that_nobody_can_read_ends_where_it_ends():
+    body = PlainBody(openai_chat, 1_000_000)
+
+    assert run(body, [b"[" * 100_000 + b"]"]) == b"[" * 100_000 + b"]"

@@ -130,14 +130,103 @@ def test_an_event_without_choices_is_searched_where_no_table_names_it():
     ]
 
 
-def test_a_choice_may_have_no_delta_or_a_whole_message_and_deltas_may_be_parts():
+def test_a_choice_may_have_no_delta_or_a_whole_message():
     stream = OpenAiStream(Echo())
-    part = {"type": "text", "text": "a"}
 
     assert stream.rewrite(choice(delta=None, message={"content": "a"}))[0]["choices"][0]["message"]["content"] == "A"
-    assert stream.rewrite(choice(delta={"content": [part]}))[0]["choices"][0]["delta"] == {
-        "content": [{"type": "text", "text": "A"}]
+
+
+def texts_of(events: list[Any], *at: Any) -> str:
+    """What a client makes of pieces of lists."""
+    found = []
+    for event in events:
+        for entry in event["choices"][0]["delta"].get(at[0]) or []:
+            value = entry
+            for name in at[1:]:
+                value = value.get(name, "") if isinstance(value, dict) else "".join(each[name] for each in value)
+            found.append(value)
+    return "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("part", "at"),
+    [
+        (lambda text: {"content": [{"type": "text", "text": text}]}, ("content", "text")),
+        (lambda text: {"content": [{"type": "refusal", "refusal": text}]}, ("content", "refusal")),
+        (lambda text: {"content": [{"type": "thinking", "thinking": text}]}, ("content", "thinking")),
+        (
+            lambda text: {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]},
+            ("content", "thinking", "text"),
+        ),
+        (
+            lambda text: {"reasoning_details": [{"type": "reasoning.text", "index": 2, "text": text}]},
+            ("reasoning_details", "text"),
+        ),
+        (
+            lambda text: {"reasoning_details": [{"type": "reasoning.summary", "summary": text}]},
+            ("reasoning_details", "summary"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("last", ["", "ef"])
+def test_pieces_of_a_text_in_a_list_are_one_text_whoever_spells_it_so(part, at, last):
+    stream = OpenAiStream(Echo())
+    delta = part(last) if last else {}
+
+    events = [event for text in ("ab", "cd") for event in stream.rewrite(choice(delta=part(text)))]
+    assert texts_of(events, *at) == "ABC"
+    events += stream.rewrite(choice(delta=delta, finish_reason="stop"))
+
+    assert texts_of(events, *at) == "ABCD" + last.upper()
+    (name,) = part("")
+    assert events[-1]["choices"][0]["delta"][name][-1]["type"] == part("")[name][0]["type"]
+
+
+def test_a_content_of_parts_takes_what_waits_of_one_that_was_a_text():
+    stream = OpenAiStream(Echo())
+    stream.rewrite(choice(delta={"content": "ab"}))
+
+    (event,) = stream.rewrite(choice(delta={"content": ["cd", {"type": "text", "text": None}]}, finish_reason="stop"))
+
+    assert event["choices"][0]["delta"]["content"] == [
+        "C",
+        {"type": "text", "text": None},
+        {"type": "text", "text": "B"},
+        {"type": "text", "text": "D"},
+    ]
+
+
+def test_what_waits_of_parts_goes_beside_a_content_that_is_a_text():
+    stream = OpenAiStream(Echo())
+    stream.rewrite(choice(delta={"content": [{"type": "text", "text": "ab"}]}))
+
+    (event,) = stream.rewrite(choice(delta={"content": "cd"}, finish_reason="stop"))
+
+    assert event["choices"][0]["delta"]["content"] == [
+        {"type": "text", "text": "C"},
+        {"type": "text", "text": "B"},
+        {"type": "text", "text": "D"},
+    ]
+
+
+@pytest.mark.parametrize("piece", [7, {}, [{"type": "text", "text": ["a"]}]])
+def test_a_part_whose_text_is_none_is_an_error(piece):
+    with pytest.raises(UnknownShape):
+        OpenAiStream(Echo()).rewrite(choice(delta={"content": [{"type": "text", "text": piece}]}))
+
+
+def test_a_detail_that_is_no_object_is_searched_whole():
+    assert OpenAiStream(Echo()).rewrite(choice(delta={"reasoning_details": ["ab"]}))[0]["choices"][0]["delta"] == {
+        "reasoning_details": ["AB"]
     }
+
+
+def test_a_text_beside_a_delta_is_another_text_than_one_within():
+    stream = OpenAiStream(Echo())
+
+    (event,) = stream.rewrite(choice(text="ab", delta={"text": "cd"}, finish_reason="stop"))
+
+    assert (event["choices"][0]["text"], event["choices"][0]["delta"]) == ("AB", {"text": "CD"})
 
 
 def test_what_is_held_finds_its_place_also_where_the_last_chunk_has_none_for_it():

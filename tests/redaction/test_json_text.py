@@ -56,6 +56,16 @@ def _as_texts(value):
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def test_one_object_behind_another_stays_json_too():
+    """As where a provider gives two tool calls the same index."""
+    stream = compiled("CREDIT_CARD").json_stream(Placeholders())
+
+    given = [stream.feed(text) for text in ('{"n": 1}', '{"n": 4111111111111111}', "\n[4111111111111111]")]
+
+    assert given == ['{"n": 1}', '{"n": "<CREDIT_CARD_1>"}', '\n["<CREDIT_CARD_1>"]']
+    assert stream.flush() == ""
+
+
 @given(texts)
 def test_a_string_is_searched_as_what_it_stands_for(text):
     """Whatever escapes hide, the string's value is redacted as the plain text would be."""
