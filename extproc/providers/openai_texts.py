@@ -78,7 +78,8 @@ ANSWER: Spec = Fields(
 )
 EMBEDDINGS: Spec = Fields({**_NAMES, "data": Fields({"object": KEEP, "embedding": KEEP})})
 #: What an event has beside its choices; `obfuscation` is padding that hides how long a token is.
-_EVENT: dict[str, Spec] = {**_NAMES, "obfuscation": KEEP}
+_ERROR = Fields({"type": KEEP, "code": KEEP, "param": KEEP, "message": TEXT})
+_EVENT: dict[str, Spec] = {**_NAMES, "obfuscation": KEEP, "error": _ERROR}
 _CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": _ANSWER}
 #: No index is larger.
 _MOST = 1_000_000

@@ -165,6 +165,16 @@ def test_anthropics_streams_are_encrypted_too():
     assert [event["type"] for event in told] == [event["type"] for event in events]
 
 
+def test_an_error_in_the_middle_of_a_stream_keeps_its_shape():
+    error = {"message": "nothing of 'a secret' can be said", "type": "server_error", "code": None, "param": None}
+
+    passed = through(openai_chat, SSE, b"data: " + json.dumps({"error": error}).encode() + b"\n\n")
+
+    told = json.loads(passed.removeprefix(b"data: "))["error"]
+    assert plain(told.pop("message")) == error.pop("message")
+    assert told == error
+
+
 @pytest.mark.parametrize("headers", [{}, {b"content-type": b"text/plain"}, {**JSON, b"content-encoding": b"gzip"}])
 def test_an_answer_that_cannot_be_read_does_not_pass(headers):
     assert isinstance(Sealing(CIPHER).body(openai_chat, headers, 1_000), WithheldBody)
