@@ -215,8 +215,7 @@ class Persons(Protocol):
         ...
 
     async def link(self, user_id: str, identity: str, *, now: UnixMs) -> User | None:
-        """Let single sign-on know the user by this identity from now on; `None` where it knows them by another already,
-        or where there is no such user."""
+        """Let single sign-on know the user by this identity; `None` for nobody, or who is known by another already."""
         ...
 
     async def block(self, user_id: str) -> None:
