@@ -74,6 +74,7 @@ async def test_no_route_shows_anything_of_another_tenant(gateway):
     leaks, answered = [], 0
     named = {
         "model": "small",
+        "name": "google",
         "id": "1",
         "user_id": "user-b",
         "request_id": "event-b",
