@@ -256,7 +256,10 @@ def _put(choice: dict[str, Any], channel: Channel, text: str) -> None:
         if names[0] in _IN_DETAILS:
             at.setdefault("type", f"reasoning.{names[0]}")
     for name in names[:-1]:
-        at = at.setdefault(name, {})
+        # Many providers spell out what a delta has nothing of.
+        if at.get(name) is None:
+            at[name] = {}
+        at = at[name]
     at[names[-1]] = (at.get(names[-1]) or "") + text
 
 

@@ -107,6 +107,32 @@ def test_the_chunk_that_ends_a_choice_takes_along_what_its_channels_hold():
     assert stream.remaining() == []
 
 
+@pytest.mark.parametrize(
+    ("delta", "nothing", "rest"),
+    [
+        ({"audio": {"transcript": "ab"}}, {"audio": None}, {"audio": {"transcript": "B"}}),
+        ({"function_call": {"arguments": "{}"}}, {"function_call": None}, {"function_call": {"arguments": "}"}}),
+        (
+            {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
+            {"tool_calls": [{"index": 0, "function": None}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]},
+        ),
+        (
+            {"function_call": {"arguments": "{}"}},
+            {"function_call": {"name": None, "arguments": None}},
+            {"function_call": {"name": None, "arguments": "}"}},
+        ),
+    ],
+)
+def test_the_last_chunk_may_say_that_it_has_nothing_of_what_is_held(delta, nothing, rest):
+    stream = OpenAiStream(Echo())
+    stream.rewrite(choice(delta=delta))
+
+    (event,) = stream.rewrite(choice(delta=nothing, finish_reason="stop"))
+
+    assert event["choices"][0]["delta"] == rest
+
+
 def test_what_is_left_at_the_end_is_an_event_of_our_own():
     stream = OpenAiStream(Echo())
     stream.rewrite({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "ab"}}]})
