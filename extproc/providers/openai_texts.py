@@ -87,7 +87,7 @@ _MOST = 1_000_000
 _WHOLE: dict[str, Spec] = {"role": KEEP}
 #: In which field a part of a content has its text (Mistral's come in pieces), and a detail of what was thought
 #: (OpenRouter's).
-_IN_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal", "thinking": "thinking"}
+IN_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal", "thinking": "thinking"}
 _IN_DETAILS = ("text", "summary")
 _LISTS = ("content", "tool_calls", "reasoning_details")
 
@@ -171,7 +171,7 @@ class OpenAiStream:
     def _part(self, channel: Channel, part: Any) -> Any:
         """A part of a content: the pieces of all parts of a type are one text."""
         kind = part.get("type") if isinstance(part, dict) else None
-        name = _IN_PARTS.get(kind) if isinstance(kind, str) else None
+        name = IN_PARTS.get(kind) if isinstance(kind, str) else None
         if isinstance(part, str):
             return self._channels.feed((*channel, "text"), part)
         (rewritten,) = walk([part if name is None else {**part, name: None}], _CONTENT, self._channels)
@@ -273,7 +273,7 @@ def _parts_of(content: Any) -> list[Any]:
 def _part_of(kinds: list[str], text: str) -> Any:
     """A new part of a content, in others where it stands in those."""
     kind, *inner = kinds
-    return {"type": kind, _IN_PARTS[kind]: [_part_of(inner, text)] if inner else text}
+    return {"type": kind, IN_PARTS[kind]: [_part_of(inner, text)] if inner else text}
 
 
 def _entry_of(delta: dict[str, Any], name: str, index: Any) -> dict[str, Any]:

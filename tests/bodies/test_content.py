@@ -66,6 +66,29 @@ def test_a_stream_is_stored_as_its_answer_and_values_over_its_pieces_are_masked(
     assert said(found) == "mail <EMAIL_ADDRESS_1> now"
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        lambda text: {"content": [{"type": "text", "text": text}]},
+        lambda text: {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]},
+        lambda text: {"content": [text]},
+        lambda text: {"reasoning_details": [{"type": "reasoning.text", "text": text}]},
+        lambda text: {"tool_calls": [{"function": {"name": "f", "arguments": text}}]},
+    ],
+)
+def test_values_over_the_pieces_of_a_list_are_masked_too(delta):
+    stream = b"".join(
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta(text)}]}).encode() + b"\n\n"
+        for text in (EMAIL[:9], EMAIL[9:])
+    )
+
+    found = json.dumps(told(Content(openai_chat, asking("hello")), SSE, stream))
+
+    assert EMAIL[:9] not in found
+    assert EMAIL[9:] not in found
+    assert "<EMAIL_ADDRESS_1>" in found
+
+
 @given(st.lists(st.integers(1, 200), max_size=6))
 def test_a_stream_is_the_same_answer_however_it_is_cut(cuts):
     stream, chunks = events("Dear ", "Zoë", " 🙂 bye"), []

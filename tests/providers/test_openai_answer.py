@@ -83,8 +83,35 @@ def test_what_is_not_understood_is_no_error(event):
 
 def test_what_changes_its_kind_begins_anew():
     assert assembled(chunk(content="a"), chunk(content={"b": "c"}), chunk(content=["d"]))["choices"] == [
-        {"index": 0, "message": {"content": ["d"]}}
+        {"index": 0, "message": {"content": [{"type": "text", "text": "d"}]}}
     ]
+
+
+def test_the_pieces_of_all_parts_of_a_type_are_one_text():
+    def thought(text: str) -> dict[str, object]:
+        return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+    image = {"type": "image_url", "image_url": {"url": "https://example.com"}}
+    answer = assembled(
+        chunk(content="a"), chunk(content=[thought("H"), image]), chunk(content=[thought("m"), "b"]),
+        chunk(content=[{"type": "text", "text": "c"}, 7]), chunk(content="d"),
+    )  # fmt: skip
+
+    assert answer["choices"][0]["message"]["content"] == [{"type": "text", "text": "abcd"}, thought("Hm"), image, 7]
+
+
+def test_calls_and_thoughts_have_their_place_where_they_have_no_index():
+    def call(text: str) -> dict[str, object]:
+        return {"index": None, "function": {"arguments": text}}
+
+    answer = assembled(
+        chunk(tool_calls=[call("[1"), call("{")], reasoning_details=[{"type": "reasoning.text", "text": "Hm"}, 7]),
+        chunk(tool_calls=[call("]"), call("}")], reasoning_details=[{"type": "reasoning.text", "text": "m."}, 7]),
+    )
+
+    message = answer["choices"][0]["message"]
+    assert [one["function"]["arguments"] for one in message["tool_calls"]] == ["[1]", "{}"]
+    assert message["reasoning_details"] == [{"type": "reasoning.text", "text": "Hmm."}]
 
 
 def test_choices_and_calls_beyond_what_any_stream_has_are_left_out():
