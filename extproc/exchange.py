@@ -264,11 +264,8 @@ class Exchange:
                 passed = await guardrails.take(redaction, body, event.body, deadline_ms, last=last)
             if self._sealed is not None:
                 passed = response.take(self._sealed, event.body if passed is None else passed, last=last)
-        except Blocked as blocked:
-            names = ", ".join(redaction.names) if redaction else ""
-            return await self._withhold(body, refusals.blocked_entity(blocked.entity, names), blocked.passed)
-        except RedactionFailed as failure:
-            return await self._withhold(body, refusals.answer_not_redacted(failure.reason), failure.passed)
+        except (Blocked, RedactionFailed) as error:
+            return await self._withhold(body, error)
         if body.finished:
             await self._complete()
         elif self._receipt is None and self._reservation and (refusal := await self._reservation.follow(body)):
@@ -277,10 +274,11 @@ class Exchange:
             self.phase = Phase.OVER
         return PROCEED if passed is None or passed == event.body else Proceed(body=passed)
 
-    async def _withhold(self, body: response.ResponseBody, refusal: Refusal, passed: bytes) -> Reply:
+    async def _withhold(self, body: response.ResponseBody, error: Blocked | RedactionFailed) -> Reply:
         """The answer may not pass: what was used is booked, the client is told instead."""
+        refusal = guardrails.withheld(self._admitted.redaction if self._admitted else None, error)
         if isinstance(body, response.EventStreamBody):
-            return await self._end_stream(refusal, passed)
+            return await self._end_stream(refusal, error.passed)
         await self._complete()
         return self._refuse(refusal)
 
@@ -299,10 +297,15 @@ class Exchange:
     async def _on_ending(self, _: Event) -> Reply:
         raise StreamEnded
 
-    async def _on_response_trailers(self, _: ResponseTrailers) -> Reply:
+    async def _on_response_trailers(self, trailers: ResponseTrailers) -> Reply:
         """The end of a response that has trailers; its last body message did not say so."""
-        if self._body is not None:
-            self._body.flush()
+        if (body := self._body) is not None:
+            try:
+                if not body.finished:
+                    body.flush()
+            except (Blocked, RedactionFailed) as error:
+                reply = await self._withhold(body, error)
+                return reply if self.over else await self._on_ending(trailers)
             await self._complete()
         self.phase = Phase.OVER
         return PROCEED
@@ -321,12 +324,8 @@ class Exchange:
     def _refuse(self, refusal: Refusal) -> Refuse:
         self._refusal = refusal
         self.phase = Phase.OVER
-        api = self._api
-        body = (
-            api.error_body(refusal.message, refusal.kind, refusal.param, refusal.status)
-            if api
-            else refusals.envelope(refusal)
-        )
+        told = (refusal.message, refusal.kind, refusal.param, refusal.status)
+        body = self._api.error_body(*told) if self._api else refusals.envelope(refusal)
         headers = (*hygiene.refusal_headers(self._client.call_id), *refusal.headers)
         return Refuse(refusal.status, headers, body, f"extproc_{refusal.reason}")
 

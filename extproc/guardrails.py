@@ -256,6 +256,13 @@ async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_
     return passed
 
 
+def withheld(redaction: Redaction | None, error: Blocked | RedactionFailed) -> Refusal:
+    """Why an answer may not pass, in words for the client."""
+    if isinstance(error, Blocked):
+        return refusals.blocked_entity(error.entity, ", ".join(redaction.names) if redaction else "")
+    return refusals.answer_not_redacted(error.reason)
+
+
 def _cost_of(document: Document) -> int:
     return sum(_cost(bytes(raw)) for raw in document.values())
 

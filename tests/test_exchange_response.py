@@ -14,13 +14,17 @@ from exchange_world import (
     response_headers,
 )
 
+from extproc import guardrails
+from extproc.errors import StreamEnded
 from extproc.events import (
     PROCEED,
     Proceed,
     ResponseBody,
     ResponseTrailers,
 )
+from extproc.guardrails import Configured
 from extproc.model import Usage
+from extproc.redaction import Action, Policy
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -197,6 +201,46 @@ async def test_a_response_that_ends_with_trailers_is_booked_at_them():
 
     assert await exchange.receive(ResponseTrailers()) == PROCEED
     assert [(receipt.cut, receipt.usage.total_tokens) for receipt in world.sink.receipts] == [(False, 11)]
+
+
+def redacting(action: Action) -> World:
+    world = World()
+    policy = Policy(response={"EMAIL_ADDRESS": action})
+    world.more["guardrails"] = guardrails.compiled([Configured("pii", policy, Action.BLOCK, default_on=True)])
+    return world
+
+
+async def test_what_was_found_before_trailers_is_counted_once():
+    exchange = await forwarded(redacting(Action.MASK))
+    await exchange.receive(response_headers())
+    said = {"choices": [{"message": {"content": "ann@example.com"}}], "usage": USAGE}
+    await exchange.receive(ResponseBody(json.dumps(said).encode(), end_of_stream=False))
+
+    assert await exchange.receive(ResponseTrailers()) == PROCEED
+    assert exchange.close().redactions == {("response", "EMAIL_ADDRESS", "mask"): 1}
+
+
+async def test_what_is_found_at_trailers_in_a_text_that_was_held_ends_the_stream():
+    world = redacting(Action.BLOCK)
+    exchange = await forwarded(world, stream=True)
+    await exchange.receive(response_headers(200, b"text/event-stream"))
+    said = {"choices": [{"index": 0, "delta": {"content": "to ann@example.com"}}]}
+    await exchange.receive(ResponseBody(b"data: " + json.dumps(said).encode() + b"\n\n", end_of_stream=False))
+
+    with pytest.raises(StreamEnded):
+        await exchange.receive(ResponseTrailers())
+    assert exchange.close().reason == "blocked_entity"
+    assert [receipt.cut for receipt in world.sink.receipts] == [True]
+
+
+async def test_an_answer_of_trailers_alone_is_refused_where_it_would_have_to_be_read():
+    world = redacting(Action.MASK)
+    exchange = await forwarded(world)
+    await exchange.receive(response_headers())
+
+    assert refusal(await exchange.receive(ResponseTrailers()))[0] == 502
+    exchange.close()
+    assert len(world.sink.receipts) == 1
 
 
 async def test_an_unpriced_model_is_booked_without_a_price_never_as_nothing():
