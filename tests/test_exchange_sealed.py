@@ -78,6 +78,17 @@ async def test_an_answer_that_cannot_be_encrypted_does_not_pass(odd):
     exchange.close()
 
 
+async def test_what_was_thought_is_a_token_in_each_detail():
+    detail = {"type": "reasoning.text", "index": 0, "format": "unknown", "text": SAID}
+    said = _event({"choices": [{"index": 0, "delta": {"content": "", "reasoning_details": [detail]}}]})
+
+    passed = await through([said], guarded=False, end_alone=True, wants_usage=False)
+
+    (told,) = json.loads(passed.removeprefix(b"data: "))["choices"][0]["delta"]["reasoning_details"]
+    assert CIPHER.decrypt(told.pop("text").encode()).decode() == SAID
+    assert told == {"type": "reasoning.text", "index": 0, "format": "unknown"}
+
+
 @pytest.mark.parametrize("is_told", [True, False])
 async def test_a_document_that_envoy_has_held_is_whole_also_where_it_does_not_say_so(is_told):
     exchange = await sealed_exchange(World())

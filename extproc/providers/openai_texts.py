@@ -89,6 +89,7 @@ _WHOLE: dict[str, Spec] = {"role": KEEP}
 #: (OpenRouter's).
 IN_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal", "thinking": "thinking"}
 _IN_DETAILS = ("text", "summary")
+_DETAIL = Fields({"type": KEEP, "id": KEEP, "format": KEEP, "index": KEEP})
 _LISTS = ("content", "tool_calls", "reasoning_details")
 
 
@@ -191,7 +192,7 @@ class OpenAiStream:
         if not isinstance(detail, dict):
             return walk([detail], FREE, self._channels)[0]
         pieces = {name: text for name in _IN_DETAILS if isinstance(text := detail.get(name), str)}
-        rewritten = walk({**detail, **dict.fromkeys(pieces)}, FREE, self._channels)
+        rewritten = walk({**detail, **dict.fromkeys(pieces)}, _DETAIL, self._channels)
         return {**rewritten, **{name: self._channels.feed((*channel, name), text) for name, text in pieces.items()}}
 
     def _call(self, channel: Channel, call: Any) -> Any:
