@@ -90,6 +90,8 @@ _WHOLE: dict[str, Spec] = {"role": KEEP}
 IN_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal", "thinking": "thinking"}
 _IN_DETAILS = ("text", "summary")
 _DETAIL = Fields({"type": KEEP, "id": KEEP, "format": KEEP, "index": KEEP})
+_CALLED = ("function", "custom")
+_CALLING: dict[str, Spec] = {"id": KEEP, "type": KEEP, **dict.fromkeys(_CALLED, KEEP)}
 _LISTS = ("content", "tool_calls", "reasoning_details")
 
 
@@ -198,14 +200,12 @@ class OpenAiStream:
     def _call(self, channel: Channel, call: Any) -> Any:
         if not isinstance(call, dict):
             raise UnknownShape("a tool call that is no object")
-        known: dict[str, Spec] = {"id": KEEP, "type": KEEP, "function": KEEP, "custom": KEEP}
-        rewritten = {
-            field(name, known, self._channels): walk(value, known.get(name, FREE), self._channels)
-            for name, value in call.items()
-        }
-        for name in ("function", "custom"):
-            if isinstance(inner := call.get(name), dict):
-                rewritten[name] = self._function((*channel, name), inner)
+        rewritten = {}
+        for name, value in call.items():
+            if name in _CALLED and isinstance(value, dict):
+                rewritten[name] = self._function((*channel, name), value)
+            else:
+                rewritten[field(name, _CALLING, self._channels)] = walk(value, _CALLING.get(name, FREE), self._channels)
         return rewritten
 
     def _function(self, channel: Channel, function: dict[str, Any]) -> dict[str, Any]:

@@ -317,6 +317,18 @@ def test_a_blocked_entity_ends_the_stream_and_is_counted():
     assert made.found == {("response", "EMAIL_ADDRESS", "block"): 1}
 
 
+def test_what_is_in_the_arguments_of_a_call_is_found_once():
+    found = redaction(masks=True, restores=False)
+    body = RedactedStreamBody(openai_chat, found, hide_usage=False)
+    pieces = ['{"to": "eve@comp', 'any.com", "cc": "bob@company.com"}']
+    calls = [chunk(tool_calls=[{"index": 0, "function": {"arguments": piece}}]) for piece in pieces]
+
+    events = passed(body, b"".join(calls) + chunk(finish="tool_calls"), [])
+
+    assert joined(events, 0, "tool", 0) == '{"to": "<EMAIL_ADDRESS_2>", "cc": "<EMAIL_ADDRESS_3>"}'
+    assert found.found["response", "EMAIL_ADDRESS", "mask"] == 2
+
+
 def test_a_dry_run_counts_and_changes_nothing():
     made = redaction(masks=True, restores=False, dry_run=True)
     body = RedactedStreamBody(openai_chat, made, hide_usage=False)
