@@ -255,15 +255,16 @@ class Exchange:
             self._first_byte_at = self._surroundings.now()
         if self._content is not None:
             self._content.feed(event.body)
-        redaction = self._admitted.redaction if self._admitted else None
+        admitted, deadline_ms = self._admitted, self._surroundings.redaction_deadline_ms
+        assert admitted is not None
         try:
-            if redaction is None:
+            if admitted.redaction is None:
                 passed = response.take(body, event.body, last=last)
             else:
-                deadline_ms = self._surroundings.redaction_deadline_ms
-                passed = await guardrails.take(redaction, body, event.body, deadline_ms, last=last)
-            if self._sealed is not None:
-                passed = response.take(self._sealed, event.body if passed is None else passed, last=last)
+                passed = await guardrails.take(admitted.redaction, body, event.body, deadline_ms, last=last)
+            if self._sealed is not None and admitted.sealing is not None:
+                clear = event.body if passed is None else passed
+                passed = await guardrails.take(admitted.sealing, self._sealed, clear, deadline_ms, last=last)
         except (Blocked, RedactionFailed) as error:
             return await self._withhold(body, error)
         if body.finished:

@@ -104,6 +104,32 @@ async def test_a_document_that_envoy_has_held_is_whole_also_where_it_does_not_sa
     exchange.close()
 
 
+async def test_others_have_their_turn_while_an_answer_of_many_texts_is_encrypted():
+    world = World()
+    exchange = await sealed_exchange(world)
+    await exchange.receive(response_headers(200))
+    texts = json.dumps({"choices": [{"message": {"content": ["a"] * 5_000}}]}).encode()
+
+    encrypting = asyncio.ensure_future(exchange.receive(ResponseBody(texts, end_of_stream=True)))
+    await asyncio.sleep(0)
+    assert world.sink.receipts == []
+    reply = await encrypting
+
+    assert len(json.loads(reply.body or b"")["choices"][0]["message"]["content"]) == 5_000
+    exchange.close()
+
+
+async def test_an_answer_that_takes_too_long_to_be_encrypted_does_not_pass():
+    world = World()
+    world.more["redaction_deadline_ms"] = 0
+    exchange = await sealed_exchange(world)
+    await exchange.receive(response_headers(200))
+    texts = json.dumps({"choices": [{"message": {"content": ["a"] * 5_000}}]}).encode()
+
+    assert refusal(await exchange.receive(ResponseBody(texts, end_of_stream=True)))[0] == 502
+    exchange.close()
+
+
 async def test_nothing_passes_behind_a_document_that_was_whole():
     exchange = await sealed_exchange(World())
     await exchange.receive(response_headers(200))

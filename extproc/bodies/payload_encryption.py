@@ -74,6 +74,7 @@ class Sealing(Redaction):
 
     def seal(self, text: str) -> str:
         """A token; nothing is hidden by nothing."""
+        self.checkpoint()
         return self.cipher.encrypt(text.encode("utf-8", "surrogatepass")).decode() if text else text
 
     def unseal(self, match: re.Match[str]) -> str:
