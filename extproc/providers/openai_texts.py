@@ -79,7 +79,7 @@ ANSWER: Spec = Fields(
 EMBEDDINGS: Spec = Fields({**_NAMES, "data": Fields({"object": KEEP, "embedding": KEEP})})
 #: What an event has beside its choices; `obfuscation` is padding that hides how long a token is.
 _ERROR = Fields({"type": KEEP, "code": KEEP, "param": KEEP, "message": TEXT})
-_EVENT: dict[str, Spec] = {**_NAMES, "obfuscation": KEEP, "error": _ERROR}
+_EVENT: dict[str, Spec] = {**_NAMES, "obfuscation": KEEP}
 _CHOICE: dict[str, Spec] = {"finish_reason": KEEP, "logprobs": DROP, "message": _ANSWER}
 #: No index is larger.
 _MOST = 1_000_000
@@ -109,7 +109,7 @@ class OpenAiStream:
         if not isinstance(event, dict):
             raise UnknownShape("an event that is no object")
         rewritten = {
-            field(name, _EVENT, self._channels): walk(value, _EVENT.get(name, FREE), self._channels)
+            field(name, _EVENT, self._channels): walk(value, _beside(name, value), self._channels)
             for name, value in event.items()
             if name != "choices"
         }
@@ -237,6 +237,11 @@ def _index(told: dict[str, Any], place: int) -> int:
     if type(index) is not int or not 0 <= index <= _MOST:
         raise UnknownShape("an index that is none")
     return index
+
+
+def _beside(name: str, value: Any) -> Spec:
+    """What stands beside the choices. An error may also be a text or a number."""
+    return _ERROR if name == "error" and isinstance(value, dict) else _EVENT.get(name, FREE)
 
 
 def _put(choice: dict[str, Any], channel: Channel, text: str) -> None:

@@ -175,6 +175,13 @@ def test_an_error_in_the_middle_of_a_stream_keeps_its_shape():
     assert told == error
 
 
+@pytest.mark.parametrize("error", [500, None, []])
+def test_an_error_that_is_no_text_stays(error):
+    event = b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+
+    assert json.loads(through(openai_chat, SSE, event).removeprefix(b"data: ")) == {"error": error}
+
+
 @pytest.mark.parametrize("headers", [{}, {b"content-type": b"text/plain"}, {**JSON, b"content-encoding": b"gzip"}])
 def test_an_answer_that_cannot_be_read_does_not_pass(headers):
     assert isinstance(Sealing(CIPHER).body(openai_chat, headers, 1_000), WithheldBody)
