@@ -54,8 +54,9 @@ class Broadcast:
         task.add_done_callback(self._sending.discard)
 
     async def listen_until_cancelled(self) -> None:
-        """Forget what others changed."""
-        while True:
+        """Forget what others changed. An error of the driver's on the way out takes a cancellation's place, so that is
+        asked for."""
+        while not is_cancelled():
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - the driver's, the network's: each means "connect again"
@@ -92,3 +93,9 @@ class Broadcast:
             await self._client.publish(self._channel, _encode(scope))
         except Exception as error:  # noqa: BLE001 - what is not heard is forgotten at the next connection or in time
             logger.warning("broadcast_failed", extra={"reason": type(error).__name__})
+
+
+def is_cancelled() -> bool:
+    """Whether somebody wants the task that asks to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from extproc.holds import Scope
+from extproc.stores.broadcast import is_cancelled
 from extproc.stores.sql_url import Location
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Listening:
 
     async def listen_until_cancelled(self) -> None:
         """Forget what anybody changed; connect again whenever the connection is lost."""
-        while True:
+        while not is_cancelled():
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - the driver's, the network's: each means "connect again"
