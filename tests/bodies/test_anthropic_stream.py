@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from bodies.test_redacted_stream import arguments, cut, expected, places, redaction, texts, unnumbered
+from bodies.redacted_streams import arguments, cut, expected, places, redaction, texts, unnumbered
 from hypothesis import given
 from hypothesis import strategies as st
 

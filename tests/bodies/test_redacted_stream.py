@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import re
-from typing import Any
 
 import pytest
+from bodies.redacted_streams import (
+    arguments,
+    chunk,
+    cut,
+    expected,
+    joined,
+    passed,
+    places,
+    redaction,
+    texts,
+    unnumbered,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,95 +26,6 @@ from extproc.errors import Blocked, RedactionFailed
 from extproc.framing.sse import SseFramer
 from extproc.providers import openai_chat, openai_completions
 from extproc.redaction import Action, Direction, OnFailure, Policy, placeholders
-
-ENTITIES = ("EMAIL_ADDRESS", "CREDIT_CARD", "IP_ADDRESS")
-SECRET = ["ann@company.com", "4111 1111 1111 1111", "10.11.12.13", "<EMAIL_ADDRESS_1>", "<email_address_1>", "<", "a@"]
-WORDS = ["hello", " world", "\n", "日本", "é", '"', "\\", "{", "1", ".", "<EMAIL"]
-texts = st.lists(st.sampled_from(SECRET + WORDS), max_size=12).map("".join)
-
-
-@functools.cache
-def compiled(
-    *, masks: bool, restores: bool, on_failure: OnFailure = OnFailure.REFUSE, dry_run: bool = False
-) -> Compiled:
-    policy = Policy(
-        request=dict.fromkeys(ENTITIES, Action.MASK),
-        response=dict.fromkeys(ENTITIES, Action.MASK) if masks else {},
-        restore=restores,
-        dry_run=dry_run,
-    )
-    request, response = policy.compile(Direction.REQUEST), policy.compile(Direction.RESPONSE)
-    return Compiled("pii", request, response, restores, Action.BLOCK, on_failure)
-
-
-def redaction(**settings) -> Redaction:
-    """One whose request had an address in it."""
-    made = Redaction([compiled(**settings)], b"key")
-    document = {"messages": _raw([{"role": "user", "content": "I am ann@company.com"}])}
-    made.request(openai_chat, document)
-    return made
-
-
-def _raw(value):
-    import msgspec
-
-    return msgspec.Raw(json.dumps(value).encode())
-
-
-def expected(text: str, *, escaped: bool = False, **settings) -> str:
-    """What a whole text becomes."""
-    made = redaction(**settings)
-    whole: Any = {"choices": [{"message": {"content": text}}]}
-    if escaped:
-        call = {"function": {"name": "f", "arguments": text}}
-        whole = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
-    answer = json.loads(made.answer(openai_chat, json.dumps(whole).encode()))
-    message = answer["choices"][0]["message"]
-    return message["tool_calls"][0]["function"]["arguments"] if escaped else message["content"]
-
-
-def unnumbered(text: str) -> str:
-    """Texts of several channels get their numbers in the order in which they come, which no whole text knows."""
-    return re.sub(r"(<[A-Z_]+_)\d+>", r"\1N>", text)
-
-
-def chunk(index=0, finish=None, **delta) -> bytes:
-    choice = {"index": index, "delta": delta, "finish_reason": finish}
-    return b"data: " + json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode() + b"\n\n"
-
-
-def cut(text: str, places: list[int]) -> list[str]:
-    at = sorted({place % (len(text) + 1) for place in places})
-    return [text[a:b] for a, b in zip([0, *at], [*at, len(text)], strict=True)]
-
-
-def passed(body: RedactedStreamBody, stream: bytes, places: list[int]) -> list[dict[str, Any]]:
-    at = sorted({place % (len(stream) + 1) for place in places})
-    chunks = [stream[a:b] for a, b in zip([0, *at], [*at, len(stream)], strict=True)]
-    out = b"".join([body.feed(piece) for piece in chunks if piece]) + body.flush()
-    events = [event.removeprefix(b"data: ") for event in out.split(b"\n\n") if event]
-    assert events[-1] == b"[DONE]" or b"[DONE]" not in events
-    return [json.loads(event) for event in events if event != b"[DONE]"]
-
-
-def joined(events, index, *path) -> str:
-    """The text of a channel, as a client puts it together."""
-    found = []
-    for event in events:
-        for choice in event["choices"]:
-            at = choice.get("delta") or {}
-            if choice["index"] != index:
-                continue
-            if path[0] == "tool":
-                calls = [call for call in at.get("tool_calls") or () if call["index"] == path[1]]
-                found += [(call.get("function") or {}).get("arguments") or "" for call in calls]
-            else:
-                found.append(at.get(path[0]) or "")
-    return "".join(found)
-
-
-places = st.lists(st.integers(0, 10_000), max_size=8)
-arguments = st.dictionaries(texts, texts, max_size=3).map(lambda value: json.dumps(value, ensure_ascii=False))
 
 
 @given(texts, texts, arguments, places, places, places, st.booleans(), st.booleans(), st.booleans())
@@ -337,114 +257,6 @@ def test_a_dry_run_counts_and_changes_nothing():
 
     assert joined(events, 0, "content") == "ann@company.com "
     assert made.found == {("request", "EMAIL_ADDRESS", "mask"): 1, ("response", "EMAIL_ADDRESS", "mask"): 1}
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"ann@company.com": 1, "choices": []},
-        {"id": "ann@company.com", "choices": []},
-        {"obfuscation": "ann@company.com", "choices": []},
-        {"choices": [{"ann@company.com": 1, "delta": {}}]},
-        {"choices": [{"finish_reason": "ann@company.com", "delta": {}}]},
-        {"choices": [{"delta": {"ann@company.com": 1}}]},
-        {"choices": [{"delta": {"tool_calls": [{"ann@company.com": 1, "function": {"ann@company.com": 1}}]}}]},
-        {"choices": None, "number": "ann@company.com"},
-    ],
-)
-def test_nothing_passes_a_stream_as_a_name_or_an_id(event):
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    [told] = passed(body, b"data: " + json.dumps(event).encode() + b"\n\n", [])
-
-    assert "company" not in json.dumps(told)
-    assert told.keys() >= {"choices"}
-
-
-def test_a_text_that_goes_on_behind_its_end_ends_the_stream():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-    body.feed(chunk(content="ann@comp", finish="stop"))
-
-    assert body.feed(chunk(content="")) == chunk(content="")
-    with pytest.raises(RedactionFailed, match="unknown_shape"):
-        body.feed(chunk(content="any.com "))
-
-
-def test_an_empty_reason_to_finish_is_none():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    events = passed(body, chunk(content="ann@comp", finish="") + chunk(content="any.com ", finish=""), [])
-
-    assert joined(events, 0, "content") == "<EMAIL_ADDRESS_1> "
-
-
-@pytest.mark.parametrize("line", [b": %s", b"event: %s", b"id: %s", b"retry: %s", b"%s: x", b"%s", b"\xef\xbb\xbf%s"])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
-def test_nothing_passes_beside_the_data_of_an_event(line, end):
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-    event = line % b"ann@company.com" + end + chunk(content="hello ").rstrip(b"\n") + end + end
-
-    out = body.feed(event) + body.flush()
-
-    assert b"company" not in out
-    assert b"hello " in out
-
-
-def test_events_like_one_with_a_comment_go_on_without_it():
-    event = b": ann@company.com\n" + chunk(content="hello ")
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    assert b"company" not in b"".join([body.feed(event) for _ in "ab"])
-
-
-def test_a_card_s_number_that_is_a_number_does_not_pass_either():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    [told] = passed(body, b'data: {"choices": [{"number": 4111111111111111, "index": 0}]}\n\n', [])
-
-    assert told == {"choices": [{"number": "<CREDIT_CARD_1>", "index": 0}]}
-
-
-def test_an_event_without_choices_is_searched_too():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    assert passed(body, b'data: {"error": {"message": "ann@company.com"}}\n\n', []) == [
-        {"error": {"message": "<EMAIL_ADDRESS_1>"}}
-    ]
-
-
-def test_the_end_of_a_stream_brings_nothing_along():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    assert body.feed(b": ann@company.com\ndata: [DONE]\n\n") == b"data: [DONE]\n\n"
-
-
-def test_a_chunk_of_our_own_has_no_name_that_was_not_searched():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-    event = {"id": "ann@company.com", "choices": [{"index": 0, "delta": {"content": "a"}}]}
-
-    *_, last = passed(body, b"data: " + json.dumps(event).encode() + b"\n\n", [])
-
-    assert (last["id"], last["choices"][0]["delta"]) == ("<EMAIL_ADDRESS_1>", {"content": "a"})
-
-
-@pytest.mark.parametrize("index", ["0", 0.0, True, [1], -1, 10**16])
-def test_what_is_no_index_ends_the_stream(index):
-    for event in (chunk(index, content="a"), chunk(tool_calls=[{"index": index, "function": {"arguments": "a"}}])):
-        body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-        with pytest.raises(RedactionFailed, match="unknown_shape"):
-            body.feed(event)
-
-
-def test_a_field_whose_name_is_a_text_has_the_same_name_when_it_is_held():
-    body = RedactedStreamBody(openai_chat, redaction(masks=True, restores=False), hide_usage=False)
-
-    first, last = passed(body, chunk(**{"ann@company.com": "a"}), [])
-
-    assert [told["choices"][0]["delta"] for told in (first, last)] == [
-        {"<EMAIL_ADDRESS_1>": ""}, {"<EMAIL_ADDRESS_1>": "a"},
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])

@@ -182,10 +182,9 @@ async def questions(runbook: Runbook, block: str, **put_in: str) -> list[Any]:
     return await running_postgres.server().execute(written(block, **put_in), runbook.database or "")
 
 
+@pytest.mark.parametrize("runbook", [shared], ids=["postgresql-redis"], indirect=True)
 async def test_the_questions_in_sql(runbook, admin):
-    """Put in: the digest of the key."""
-    if runbook.database is None:
-        pytest.skip("PostgreSQL's SQL, for its views: SQLite knows neither NOW() nor INTERVAL")
+    """Put in: the digest of the key. It is PostgreSQL's SQL, for its views: SQLite knows neither NOW() nor INTERVAL."""
     key = (await asked(admin, "/key/generate", key_alias="traced"))["key"]
     assert await chat(admin, key) == 200
     await booked(admin, key, 1)

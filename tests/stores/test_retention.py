@@ -141,9 +141,9 @@ async def test_two_who_purge_at_once_purge_each_row_once(store):
     assert await kept(store) == []
 
 
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 async def test_whoever_has_the_lock_purges_alone(store):
-    if store.database.dialect != "postgresql":
-        pytest.skip("SQLite has one writer, and one process")
+    """SQLite has one writer, and one process."""
     await book(store, 40)
     told: list[int] = []
     async with store.database.writing() as holding:
