@@ -371,9 +371,7 @@ async def _running(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> Async
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await opening.end(task)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -84,7 +84,7 @@ async def secrets(settings: Settings, stack: contextlib.AsyncExitStack, report: 
     SecretResolver.managed = kept
     await kept.fetch_all(settings.references, settings.secret_places)
     refreshing = asyncio.create_task(kept.refresh_until_cancelled())
-    stack.callback(refreshing.cancel)
+    stack.push_async_callback(end, refreshing)
 
 
 def identity_providers(
@@ -248,7 +248,7 @@ def counting(
     stack.push_async_callback(listener.aclose)
     broadcast = Broadcast(listener, f"{NAMESPACE}:changed", forget=keys.forget, forget_all=connected_anew)
     listening = asyncio.create_task(broadcast.listen_until_cancelled())
-    stack.callback(listening.cancel)
+    stack.push_async_callback(end, listening)
     keeper = aioredis.Redis.from_url(url, socket_connect_timeout=_PATIENT_SECONDS, socket_timeout=_PATIENT_SECONDS)
     stack.push_async_callback(keeper.aclose)
     explanations = RedisExplanations(keeper, f"{NAMESPACE}:explained:")
@@ -280,7 +280,14 @@ def revocations(
     listening = Listening(location, forget=keys.forget, forget_all=keys.forget_all, report=report)
     keys.trust(listening.heard)
     task = asyncio.create_task(listening.listen_until_cancelled())
-    stack.callback(task.cancel)
+    stack.push_async_callback(end, task)
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel, and wait until it is over: what it uses may be closed then."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def redis_url(settings: Settings) -> str:
