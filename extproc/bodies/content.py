@@ -10,6 +10,7 @@ long texts are cut. What cannot be masked is left out, and that is told in its p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -201,26 +202,23 @@ def _masked(value: Any, spec: Spec, storing: Redaction) -> Any:
     return _everywhere(storing.masked(value, spec), lambda text: storing.masked(text, TEXT))
 
 
-def _everywhere(value: Any, masked: Callable[[str], Any]) -> Any:
+def _everywhere(value: Any, changed: Callable[[str], Any]) -> Any:
+    """A JSON value with each of its texts changed, but for names."""
     if isinstance(value, str):
-        return masked(value)
+        return changed(value)
     if isinstance(value, list):
-        return [_everywhere(each, masked) for each in value]
-    return {name: _everywhere(each, masked) for name, each in value.items()} if isinstance(value, dict) else value
+        return [_everywhere(each, changed) for each in value]
+    return {name: _everywhere(each, changed) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _short(value: Any) -> Any:
     """A JSON value that may be stored, its long texts cut where it has to be."""
     for most in _CUTS:
-        short = value if most is None else _cut(value, most)
+        short = value if most is None else _everywhere(value, partial(_cut, most=most))
         if len(msgspec.json.encode(short)) <= MOST_STORED_BYTES:
             return short
     raise RedactionFailed("text_too_long")
 
 
-def _cut(value: Any, most: int) -> Any:
-    if isinstance(value, str) and len(value) > most:
-        return f"{value[:most]}… ({len(value) - most} more characters)"
-    if isinstance(value, list):
-        return [_cut(each, most) for each in value]
-    return {name: _cut(each, most) for name, each in value.items()} if isinstance(value, dict) else value
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"
