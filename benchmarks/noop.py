@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -21,29 +21,25 @@ from grpc import aio
 from extproc import codec
 
 
-async def process(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
-    """Answer each message of one exchange with "go on, unchanged"."""
-    async for message in messages:
-        response = codec.ProcessingResponse()
-        getattr(response, message.WhichOneof("request")).SetInParent()
-        yield response
+def processing(*, rewriting: bool) -> Callable[[AsyncIterator[Any], object], AsyncIterator[Any]]:
+    """What answers each message of one exchange with "go on, unchanged", or pieces of an answer with themselves."""
 
+    async def process(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
+        async for message in messages:
+            response = codec.ProcessingResponse()
+            kind = message.WhichOneof("request")
+            getattr(response, kind).SetInParent()
+            if rewriting and kind == "response_body":
+                response.response_body.response.body_mutation.body = message.response_body.body
+            yield response
 
-async def process_rewriting(messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
-    """Answer each piece of an answer with itself."""
-    async for message in messages:
-        response = codec.ProcessingResponse()
-        kind = message.WhichOneof("request")
-        getattr(response, kind).SetInParent()
-        if kind == "response_body":
-            response.response_body.response.body_mutation.body = message.response_body.body
-        yield response
+    return process
 
 
 async def main(address: str, *, rewriting: bool) -> None:
     server = aio.server(options=[("grpc.max_concurrent_streams", 100_000), ("grpc.so_reuseport", 0)])
     handler = grpc.stream_stream_rpc_method_handler(
-        process_rewriting if rewriting else process,
+        processing(rewriting=rewriting),
         request_deserializer=codec.ProcessingRequest.FromString,
         response_serializer=codec.ProcessingResponse.SerializeToString,
     )
