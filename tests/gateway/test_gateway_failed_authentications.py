@@ -42,7 +42,7 @@ async def ask(client: httpx.AsyncClient, key: str) -> httpx.Response:
 
 
 async def test_of_5000_unknown_keys_hardly_any_is_looked_up_and_none_leaves_a_trace(gateway, served):
-    rows_before, memory_before = rows(gateway), gateway.resident_bytes()
+    rows_before, memory_before = await rows(gateway), gateway.resident_bytes()
     looked_up = await gateway.gauge("extproc_cached_keys")
 
     statuses = await flood(gateway, 5_000)
@@ -51,7 +51,7 @@ async def test_of_5000_unknown_keys_hardly_any_is_looked_up_and_none_leaves_a_tr
     assert statuses[401] + statuses[429] == 5_000
     assert await gateway.gauge("extproc_cached_keys") - looked_up <= statuses[401] + 1
     assert gateway.resident_bytes() - memory_before < 8 * MIB
-    assert rows(gateway) == rows_before
+    assert await rows(gateway) == rows_before
 
 
 async def test_a_key_in_use_is_served_in_the_middle_of_a_flood_from_its_own_address(gateway, served):
