@@ -220,7 +220,7 @@ async def redact(redaction: Redaction, api: Api, document: Document, deadline_ms
         await _search(redaction, cost, deadline_ms, lambda: redaction.request(api, document))
         await redaction.inspect_request(api, document, partial(_search, redaction, cost, deadline_ms))
     except Blocked as blocked:
-        refusal = refusals.blocked_entity(blocked.entity, ", ".join(redaction.names))
+        refusal = refusals.blocked_entity(blocked.entity, redaction.blocking(blocked.entity, Direction.REQUEST))
         return msgspec.structs.replace(refusal, found=dict(redaction.found))
     except RedactionFailed as failure:
         if redaction.may_fail:
@@ -259,7 +259,8 @@ async def take(redaction: Redaction, body: ResponseBody, chunk: bytes, deadline_
 def withheld(redaction: Redaction | None, error: Blocked | RedactionFailed) -> Refusal:
     """Why an answer may not pass, in words for the client."""
     if isinstance(error, Blocked):
-        return refusals.blocked_entity(error.entity, ", ".join(redaction.names) if redaction else "")
+        by = redaction.blocking(error.entity, Direction.RESPONSE) if redaction else ""
+        return refusals.blocked_entity(error.entity, by)
     return refusals.answer_not_redacted(error.reason)
 
 

@@ -150,6 +150,7 @@ async def test_a_blocked_entity_is_a_refusal_that_tells_what_was_found():
 
     assert (refusal.status, refusal.reason) == (400, "blocked_entity")
     assert refusal.found == {("request", "EMAIL_ADDRESS", "block"): 1}
+    assert "EMAIL_ADDRESS by Guardrail: pii." in refusal.message
 
 
 async def test_a_failure_is_a_refusal_or_passes_as_the_policy_says():

@@ -157,6 +157,7 @@ async def test_a_blocked_name_refuses_the_request_and_withholds_the_answer(redac
 
     assert (refusal.status, refusal.reason) == (400, "blocked_entity")
     assert refusal.found == {("request", "PERSON", "block"): 1}
+    assert "PERSON by Guardrail: pii." in refusal.message
 
 
 @pytest.mark.parametrize(

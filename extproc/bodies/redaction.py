@@ -63,10 +63,22 @@ class Compiled(msgspec.Struct, frozen=True):
     def dry_run(self) -> bool:
         return self.request.dry_run
 
+    def redactor(self, direction: Direction) -> Redactor:
+        return self.request if direction is Direction.REQUEST else self.response
+
     def searches(self, direction: Direction) -> bool:
         """Whether texts of this direction are looked into."""
-        redactor = self.request if direction is Direction.REQUEST else self.response
-        return not redactor.idle or self.inspects(direction)
+        return not self.redactor(direction).idle or self.inspects(direction)
+
+    def blocks(self, entity: str, direction: Direction) -> bool:
+        """Whether an entity of a text may not pass."""
+        outside = self.inspection.acting(direction) if self.inspection else None
+        others = outside.actions if outside else {}
+        found = entity in self.redactor(direction).blocked or others.get(entity) is Action.BLOCK
+        return found and not self.dry_run
+
+    def blocks_media(self, direction: Direction) -> bool:
+        return self.searches(direction) and self.media is Action.BLOCK and not self.dry_run
 
     def inspects(self, direction: Direction) -> bool:
         """Whether somebody else is asked about texts of this direction."""
@@ -178,6 +190,11 @@ class Redaction:
             self._count(direction, replaced.findings)
         return told
 
+    def blocking(self, entity: str, direction: Direction) -> str:
+        """The names of the policies for which an entity, or a kind of media, may not pass."""
+        named = [policy.name for policy in self._policies if policy.blocks(entity, direction)]
+        return ", ".join(named or [policy.name for policy in self._policies if policy.blocks_media(direction)])
+
     def text(self, text: str) -> str:
         """One text, as those of a request. Raises `Blocked` and `RedactionFailed`."""
         with self._failures(Direction.REQUEST):
@@ -241,7 +258,7 @@ class Redaction:
         return len(self._vault) > 0 and any(policy.restore for policy in self._policies)
 
     def _redactors(self, direction: Direction) -> list[Redactor]:
-        found = [policy.request if direction is Direction.REQUEST else policy.response for policy in self._policies]
+        found = [policy.redactor(direction) for policy in self._policies]
         return [redactor for redactor in found if not redactor.idle]
 
     def _count(self, direction: Direction, findings: Findings) -> None:
@@ -292,7 +309,7 @@ class Texts:
         for policy in self._redaction._policies:
             if not policy.searches(self._direction) or policy.media is Action.ALLOW:
                 continue
-            if policy.media is Action.BLOCK and not policy.dry_run:
+            if policy.blocks_media(self._direction):
                 raise Blocked(what.upper())
             self._redaction.found[self._direction.value, what.upper(), policy.media.value] += 1
 

@@ -31,10 +31,11 @@ class Redacted(NamedTuple):
 class Redactor:
     """A policy for one direction, compiled. Holds nothing of any exchange.
 
-    `restorable` says whether what is masked may be put back into answers: true for requests.
+    `restorable` says whether what is masked may be put back into answers: true for requests. `blocked` are the entities
+    that may not pass.
     """
 
-    __slots__ = ("_guards", "_longest_text", "_scanners", "dry_run", "restorable")
+    __slots__ = ("_guards", "_longest_text", "_scanners", "blocked", "dry_run", "restorable")
 
     def __init__(
         self, rules: Sequence[Rule], *, dry_run: bool = False, restorable: bool = True, longest_text: int = 1 << 22
@@ -44,6 +45,7 @@ class Redactor:
         self._scanners = tuple(Scanner(some) for some in (acting, watching) if some)
         self._guards = any(rule.recognizer.entity == LITERAL for rule in rules)
         self._longest_text = longest_text
+        self.blocked = frozenset(rule.recognizer.entity for rule in acting if rule.action is Action.BLOCK)
         self.dry_run = dry_run
         self.restorable = restorable
 

@@ -124,6 +124,18 @@ def test_a_request_that_is_blocked_is_not_changed():
     assert asked(made, user(EMAIL)) == [user("<EMAIL_ADDRESS_1>")]
 
 
+def test_what_blocks_is_named_and_nothing_else():
+    masking, blocking, trying = (
+        compiled("masks"),
+        compiled("blocks", request="block"),
+        compiled("tries", request="block", dry_run=True),
+    )
+    made = Redaction([masking, blocking, trying], b"")
+
+    assert made.blocking("EMAIL_ADDRESS", Direction.REQUEST) == "blocks"
+    assert made.blocking("IMAGE", Direction.REQUEST) == "masks, blocks"
+
+
 def test_media_is_blocked_counted_or_nobodys_business():
     picture = user([{"type": "image_url", "image_url": {"url": "https://x"}}])
 
