@@ -207,8 +207,7 @@ class Redaction:
 
     def masked_values(self) -> Iterator[tuple[str, str, str]]:
         """The entity, the value and the placeholder of everything that is masked."""
-        for entity, value, placeholder, _ in self._vault.data()["values"]:
-            yield entity, value, placeholder
+        return self._vault.values()
 
     def plain_text(self, body: bytes) -> bytes:
         """The same for an answer that need not be JSON, as some errors are."""

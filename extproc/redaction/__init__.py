@@ -4,7 +4,7 @@
 
     policy = Policy(request={"EMAIL_ADDRESS": Action.MASK}, response={})
     redactor = policy.compile(Direction.REQUEST, validators())      # once; shared by all exchanges
-    vault = Placeholders(hash_key)                                   # one for each exchange or conversation
+    vault = Placeholders(hash_key)                                   # one for each exchange
     redactor.redact(text, vault).text                                # "write to <EMAIL_ADDRESS_1>"
     Restorer(vault).restore(answer)                                  # whole, or feed() and flush()
 

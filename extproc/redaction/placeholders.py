@@ -1,8 +1,9 @@
-"""What stands for what: the values of one exchange or conversation, and the placeholders put in their place.
+"""What stands for what: the values of one exchange, and the placeholders put in their place.
 
 Strategy: the same value has the same placeholder, `<EMAIL_ADDRESS_1>`, so that a model can reason about it. Numbers are
-given out once for each kind, in the order in which values are met. A `Placeholders` belongs to one exchange or one
-conversation and knows no other, so no placeholder can bring a value of somebody else.
+given out once for each kind, in the order in which values are met: a conversation that sends its history along has the
+same ones in every turn. A `Placeholders` belongs to one exchange and knows no other, so no placeholder can bring a
+value of somebody else.
 
 A placeholder that the client wrote itself is treated as a value, too (`LITERAL`): it leaves as `<LITERAL_1>` and comes
 back as what was written. So whatever looks like a placeholder in an answer is ours, or nobody's.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Any
+from collections.abc import Iterator
 
 #: The entity of placeholders that the client wrote itself.
 LITERAL = "LITERAL"
@@ -29,10 +30,9 @@ class TooManyValues(ValueError):
 
 
 class Placeholders:
-    """The map of one exchange or conversation.
+    """The map of one exchange.
 
-    `hash_key` is the deployment's secret for hashes; it is not part of what is stored. Raises `TooManyValues` instead
-    of growing without end.
+    `hash_key` is the deployment's secret for hashes. Raises `TooManyValues` instead of growing without end.
     """
 
     __slots__ = ("_hash_key", "_next", "_of_value", "_restorable")
@@ -65,26 +65,9 @@ class Placeholders:
         """What to put back for a placeholder in its own spelling, or `None` where there is nothing to put back."""
         return self._restorable.get(placeholder)
 
-    def data(self) -> dict[str, Any]:
-        """Everything but the key, as plain data for JSON: what to encrypt and keep for the conversation's next turn."""
-        values = [
-            [entity, value, placeholder, placeholder in self._restorable]
-            for (entity, value), placeholder in self._of_value.items()
-        ]
-        return {"version": 1, "values": values, "next": dict(self._next)}
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any], hash_key: bytes = b"") -> Placeholders:
-        """What `data` gave. Raises `ValueError` for anything else."""
-        if data.get("version") != 1:
-            raise ValueError("not a map of placeholders that this version can read")
-        found = cls(hash_key)
-        for entity, value, placeholder, restorable in data["values"]:
-            found._of_value[entity, value] = placeholder
-            if restorable:
-                found._restorable[placeholder] = value
-        found._next.update(data["next"])
-        return found
+    def values(self) -> Iterator[tuple[str, str, str]]:
+        """The entity, the value and the placeholder of everything that has one."""
+        return ((entity, value, placeholder) for (entity, value), placeholder in self._of_value.items())
 
     def _new(self, entity: str, value: str) -> str:
         if len(self._of_value) >= MAX_VALUES:
