@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from extproc.errors import AlreadyExists, LoginFailed, StoreUnavailable
+from extproc.errors import AlreadyExists, StoreUnavailable
 from extproc.policy import refusals
 from extproc.policy.refusals import Refusal, envelope
 from extproc.policy.sso import Reason
@@ -184,7 +184,6 @@ def install(app: FastAPI) -> None:
     """Answer every exception that an endpoint may end with."""
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(AlreadyExists, _refused)
-    app.add_exception_handler(LoginFailed, _refused)
     app.add_exception_handler(StoreUnavailable, _refused)
     app.add_exception_handler(TimeoutError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -195,8 +194,6 @@ async def _refused(_request: Request, error: Exception) -> Response:
         return respond(error.refusal)
     if isinstance(error, AlreadyExists):
         return respond(already_exists(error))
-    if isinstance(error, LoginFailed):
-        return respond(login_refused(error.reason))
     return respond(refusals.STORE_UNAVAILABLE)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -36,6 +37,8 @@ from extproc.policy import sso
 from extproc.policy.sso import Reason
 from extproc.policy.throttle import Throttle
 
+logger = logging.getLogger(__name__)
+
 _SECONDS = 30.0
 #: Logins of one address, and of all, in a minute: an office behind one address may begin its day.
 EACH, ALL_TOGETHER = 60, 600
@@ -61,10 +64,22 @@ class OpenRoute(APIRoute):
             _admit(bounded)
             if self.body_field is not None:
                 await bounded.load(_SECONDS)
-            async with asyncio.timeout(_SECONDS):
-                return await endpoint(bounded)
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    return await endpoint(bounded)
+            except LoginFailed as error:
+                return _refuse(bounded, error)
 
         return handle
+
+
+def _refuse(request: Request, error: LoginFailed) -> Response:
+    """Nobody is logged in, and the log says why; how many lines anyone can make is bounded as logins are."""
+    parts = parts_of(request)
+    if parts.identity_providers is not None:
+        told = {"reason": error.reason, "path": request.url.path, "address": address(request, parts)}
+        logger.warning("login_failed", extra=told)
+    return respond(login_refused(error.reason))
 
 
 def _admit(request: Request) -> None:
@@ -204,7 +219,7 @@ async def _come_back(
     try:
         response = await _finish(request, parts, providers, answer, name)
     except LoginFailed as error:
-        response = respond(login_refused(error.reason))
+        response = _refuse(request, error)
         if error.reason == Reason.WRONG_STATE:
             # Of another window, or from somebody else: the login that this browser is at goes on.
             return response

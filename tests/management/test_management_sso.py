@@ -111,6 +111,23 @@ async def test_the_answer_to_anothers_login_is_refused(house, browser):
     assert (await browser.get("/sso/callback", params=await came_back(address))).status_code == 200
 
 
+async def test_the_log_says_why_nobody_is_logged_in_and_nothing_that_was_sent(house, browser, caplog):
+    address = await sent(browser)
+    state = parse_qs(urlsplit(address).query)["state"][0]
+
+    await browser.get("/sso/callback", params={"state": state, "error": "access_denied"})
+    await browser.post("/sso/cli/key", json={"code": "made-up", "verifier": VERIFIER})
+
+    lines = [record for record in caplog.records if record.message == "login_failed"]
+    assert [(line.reason, line.path) for line in lines] == [
+        ("sso_declined", "/sso/callback"),
+        ("sso_bad_request", "/sso/cli/key"),
+    ]
+    told = str([vars(line) for line in lines])
+    assert state not in told
+    assert "made-up" not in told
+
+
 async def test_an_answer_is_good_once(house, browser):
     address = await sent(browser)
     cookie = browser.cookies["extproc-login"]
