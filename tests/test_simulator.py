@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -124,6 +125,40 @@ async def test_the_length_is_limited(sdk, field):
 
     assert completion.choices[0].finish_reason == "length"
     assert completion.usage.completion_tokens == 5
+
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "send",
+        "parameters": {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]},
+    },
+}
+NAMED = {"type": "function", "function": {"name": "send"}}
+
+
+@pytest.mark.parametrize(("choice", "ended"), [("required", "tool_calls"), (NAMED, "stop")])
+async def test_a_tool_that_must_be_called_is_called_with_what_the_user_wrote(sdk, choice, ended):
+    asked = {"model": "gpt-4o", "messages": HELLO, "tools": [TOOL], "tool_choice": choice}
+    whole = (await sdk.chat.completions.create(**asked)).choices[0]
+    stream = await sdk.chat.completions.create(**asked, stream=True)
+    chunks = [chunk.choices[0] async for chunk in stream]
+    deltas = [chunk.delta.tool_calls[0] for chunk in chunks if chunk.delta.tool_calls]
+
+    (call,) = whole.message.tool_calls
+    assert (call.type, call.function.name, whole.message.content) == ("function", "send", None)
+    assert json.loads(call.function.arguments) == {"to": "Hello, who are you?"}
+    assert (whole.finish_reason, chunks[-1].finish_reason) == (ended, ended)
+    assert (deltas[0].index, deltas[0].type, deltas[0].function.name) == (0, "function", "send")
+    assert "".join(delta.function.arguments for delta in deltas) == call.function.arguments
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", {"type": "function", "function": {"name": "other"}}])
+async def test_a_tool_that_need_not_be_called_is_not(sdk, choice):
+    answer = await sdk.chat.completions.create(model="gpt-4o", messages=HELLO, tools=[TOOL], tool_choice=choice)
+
+    assert answer.choices[0].message.tool_calls is None
+    assert "simulated" in answer.choices[0].message.content
 
 
 async def test_several_choices_stream_side_by_side(sdk):

@@ -63,7 +63,7 @@ async def test_a_tool_that_must_be_called_is_called(sdk, choice):
 
     for message in (plain, streamed):
         (block,) = message.content
-        assert (block.type, block.name, block.input) == ("tool_use", "send", {"to": "simulated"})
+        assert (block.type, block.name, block.input) == ("tool_use", "send", {"to": HELLO[0]["content"]})
         assert message.stop_reason == "tool_use"
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
-from extproc.simulator.questions import Generation
+from extproc.simulator.questions import Chat, Function, Generation
+from extproc.simulator.tools import arguments
 
 FINGERPRINT = "simulated-provider"
 
@@ -64,6 +65,17 @@ def tokenize(text: str) -> Tokens:
 def generate(prefix: str, asked: Generation, given: int, questions: Sequence[str], limit: int) -> Generated:
     """The answers to all questions, `asked.n` for each; `given` is the number of tokens of the prompt."""
     answers = tuple(_answer(question, index, limit) for question in questions for index in range(asked.n))
+    return _generated(prefix, asked, given, answers)
+
+
+def call(asked: Chat, function: Function, given: int, limit: int) -> Generated:
+    """The arguments of a call, for each choice. Where the function was named, OpenAI ends with `stop`."""
+    tokens = tokenize(arguments(function.parameters, asked.question()))
+    ended = "length" if len(tokens) > limit else "tool_calls" if asked.tool_choice == "required" else "stop"
+    return _generated("chatcmpl-", asked, given, (Answer(tokens[:limit], ended),) * asked.n)
+
+
+def _generated(prefix: str, asked: Generation, given: int, answers: tuple[Answer, ...]) -> Generated:
     return Generated(prefix + secrets.token_urlsafe(22), int(time.time()), asked.model, given, answers)
 
 

@@ -13,18 +13,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from extproc.simulator import messages
-from extproc.simulator.answers import FINGERPRINT, generate, size_of, texts, tokenize, vector
-from extproc.simulator.forms import (
-    CHAT_STREAM,
-    COMPLETION_STREAM,
-    MESSAGE,
-    Pace,
-    document,
-    event_stream,
-    events,
-    whole_time,
+from extproc.simulator.answers import FINGERPRINT, Generated, call, generate, size_of, texts, tokenize, vector
+from extproc.simulator.forms import CHAT, COMPLETION, Form, Pace, calling, document, event_stream, events, whole_time
+from extproc.simulator.questions import (
+    Chat,
+    Completion,
+    Embedding,
+    Generation,
+    Refused,
+    check_model,
+    check_stream_options,
+    read,
 )
-from extproc.simulator.questions import Chat, Completion, Embedding, Refused, check_model, check_stream_options, read
 
 CHAT_MODELS = ("gpt-4o-mini", "gpt-4o")
 COMPLETION_MODELS = ("gpt-3.5-turbo-instruct",)
@@ -70,13 +70,11 @@ async def _chat(request: Request, pace: Pace) -> Response:
     check_model(asked.model, CHAT_MODELS)
     check_stream_options(asked)
     given = sum(len(tokenize(message.text())) + TOKENS_PER_MESSAGE for message in asked.messages)
-    question = next((each.text() for each in reversed(asked.messages) if each.role == "user"), "")
-    limit = asked.max_completion_tokens or asked.max_tokens
-    generated = generate("chatcmpl-", asked, given + TOKENS_BEFORE_ANSWER, [question], limit or MAX_TOKENS)
-    if asked.stream:
-        return event_stream(events(generated, pace, CHAT_STREAM, usage=asked.wants_usage()))
-    await asyncio.sleep(whole_time(generated, pace))
-    return document(generated, "chat.completion", lambda text: {"message": MESSAGE | {"content": text}})
+    limit = asked.max_completion_tokens or asked.max_tokens or MAX_TOKENS
+    function, given = asked.must_call(), given + TOKENS_BEFORE_ANSWER
+    if function is not None:
+        return await _sent(asked, call(asked, function, given, limit), calling(function.name), pace)
+    return await _sent(asked, generate("chatcmpl-", asked, given, [asked.question()], limit), CHAT, pace)
 
 
 async def _completions(request: Request, pace: Pace) -> Response:
@@ -88,10 +86,15 @@ async def _completions(request: Request, pace: Pace) -> Response:
     questions = [prompt if isinstance(prompt, str) else "" for prompt in prompts]
     # OpenAI's default for this API.
     generated = generate("cmpl-", asked, given, questions, asked.max_tokens or 16)
+    return await _sent(asked, generated, COMPLETION, pace)
+
+
+async def _sent(asked: Generation, generated: Generated, form: Form, pace: Pace) -> Response:
+    """The answer as it was asked for: as a stream, or whole."""
     if asked.stream:
-        return event_stream(events(generated, pace, COMPLETION_STREAM, usage=asked.wants_usage()))
+        return event_stream(events(generated, pace, form.stream, usage=asked.wants_usage()))
     await asyncio.sleep(whole_time(generated, pace))
-    return document(generated, "text_completion", lambda text: {"text": text})
+    return document(generated, form)
 
 
 async def _embeddings(request: Request, pace: Pace) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 from typing import Any
@@ -39,13 +40,45 @@ CHAT_STREAM = Shape(
 COMPLETION_STREAM = Shape("text_completion", {}, lambda token: {"text": token}, {"text": ""})
 
 
-def document(generated: Generated, kind: str, part: Callable[[str], dict[str, Any]]) -> Response:
-    """The whole answer as one JSON document; `part` gives the text of a choice its place."""
+class Form(msgspec.Struct, frozen=True):
+    """How a text is sent: as a stream, or in its place within a choice of a document of this `kind`."""
+
+    kind: str
+    stream: Shape
+    part: Callable[[str], dict[str, Any]]
+
+
+CHAT = Form("chat.completion", CHAT_STREAM, lambda text: {"message": MESSAGE | {"content": text}})
+COMPLETION = Form("text_completion", COMPLETION_STREAM, lambda text: {"text": text})
+
+
+def calling(name: str) -> Form:
+    """The text is the arguments of a call of this function."""
+    call = {"id": f"call_{secrets.token_urlsafe(18)}", "type": "function"}
+
+    def message(arguments: str, **place: int) -> dict[str, Any]:
+        return MESSAGE | {
+            "content": None,
+            "tool_calls": [{**place, **call, "function": {"name": name, "arguments": arguments}}],
+        }
+
+    def delta(token: str) -> dict[str, Any]:
+        return {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": token}}]}}
+
+    return Form(
+        CHAT.kind,
+        Shape(CHAT_STREAM.kind, {"delta": message("", index=0)}, delta, {"delta": {}}),
+        lambda text: {"message": message(text)},
+    )
+
+
+def document(generated: Generated, form: Form) -> Response:
+    """The whole answer as one JSON document."""
     choices = [
-        {"index": index, **part("".join(answer.tokens)), "logprobs": None, "finish_reason": answer.finish_reason}
+        {"index": index, **form.part("".join(answer.tokens)), "logprobs": None, "finish_reason": answer.finish_reason}
         for index, answer in enumerate(generated.answers)
     ]
-    return JSONResponse({**generated.head(kind), "choices": choices, "usage": generated.usage()})
+    return JSONResponse({**generated.head(form.kind), "choices": choices, "usage": generated.usage()})
 
 
 async def events(generated: Generated, pace: Pace, shape: Shape, *, usage: bool) -> AsyncIterator[bytes]:

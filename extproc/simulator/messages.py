@@ -1,8 +1,4 @@
-"""Anthropic's Messages API at the simulated provider: one block of text, or a call of the tool that was asked for.
-
-A tool is called only where `tool_choice` says so; its input has the properties that the tool's schema requires, with
-made-up values of their types.
-"""
+"""Anthropic's Messages API at the simulated provider: one block of text, or a call of the tool that was asked for."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from extproc.simulator import tools
 from extproc.simulator.answers import Tokens, generate, tokenize
 from extproc.simulator.forms import Pace, event_stream
 from extproc.simulator.questions import Messages, Refused, check_model, read
@@ -24,14 +21,6 @@ PATH = "/v1/messages"
 MODELS = ("claude-sonnet-5-5",)
 TOKENS_PER_MESSAGE = 3
 
-_MADE_UP: dict[str, Any] = {
-    "string": "simulated",
-    "integer": 1,
-    "number": 1.5,
-    "boolean": True,
-    "array": [],
-    "object": {},
-}
 _STATUSES = {404: "not_found_error", 413: "request_too_large"}
 
 
@@ -105,13 +94,8 @@ def _tool_call(asked: Messages) -> _Block | None:
         "name": called.get("name"),
         "input": {},
     }
-    tokens = tokenize(json.dumps(_made_up(called.get("input_schema") or {})))
+    tokens = tokenize(tools.arguments(called.get("input_schema"), asked.question()))
     return _Block(begins, "input_json_delta", "partial_json", tokens, "tool_use")
-
-
-def _made_up(schema: dict[str, Any]) -> dict[str, Any]:
-    properties = schema.get("properties") or {}
-    return {name: _MADE_UP.get(str((properties.get(name) or {}).get("type"))) for name in schema.get("required") or ()}
 
 
 async def _events(message: dict[str, Any], block: _Block, pace: Pace) -> AsyncIterator[bytes]:

@@ -49,21 +49,45 @@ class Generation(BaseModel):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class Chat(Generation):
+class _Conversation(Generation):
     messages: Annotated[list[_Message], Field(min_length=1)]
+
+    def question(self) -> str:
+        """What the user wrote last."""
+        return next((each.text() for each in reversed(self.messages) if each.role == "user"), "")
+
+
+class Function(BaseModel):
+    """What a model may call."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(BaseModel):
+    function: Function | None = None
+
+
+class Chat(_Conversation):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+    def must_call(self) -> Function | None:
+        """The function that must be called, if one must."""
+        named = self.tool_choice.get("function") if isinstance(self.tool_choice, dict) else None
+        if self.tool_choice != "required" and not isinstance(named, dict):
+            return None
+        functions = [tool.function for tool in self.tools or () if tool.function is not None]
+        return next((each for each in functions if not named or each.name == named.get("name")), None)
 
 
-class Messages(Generation):
+class Messages(_Conversation):
     """Anthropic's; that it needs `max_tokens` is said in Anthropic's words."""
 
-    messages: Annotated[list[_Message], Field(min_length=1)]
     system: str | list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] = []
     tool_choice: dict[str, Any] | None = None
-
-    def question(self) -> str:
-        return next((each.text() for each in reversed(self.messages) if each.role == "user"), "")
 
     def texts(self) -> list[str]:
         """Everything that was given: the system prompt is a message too."""
