@@ -22,7 +22,7 @@ from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceive
 from h2.exceptions import ProtocolError
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
-WITHIN_SECONDS = 15
+WITHIN_SECONDS = 60
 
 
 class Answer(msgspec.Struct):

@@ -51,11 +51,11 @@ class Heard:
         )
 
     async def next(self) -> Scope | None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.told.get()
 
     async def becomes(self, *, heard: bool) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.listening.heard() is not heard:
                 await asyncio.sleep(0.005)
 
@@ -154,7 +154,7 @@ async def test_without_a_server_nothing_is_heard_and_the_edge_is_told_once(monke
     )
     monkeypatch.setattr(asyncpg, "connect", counted(asyncpg.connect))
     task = asyncio.create_task(listening.listen_until_cancelled())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(asked) < 3:
             await asyncio.sleep(0.005)
     task.cancel()
