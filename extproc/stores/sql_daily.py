@@ -10,11 +10,13 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Executable,
     RowMapping,
     Table,
     and_,
@@ -85,11 +87,17 @@ async def rename(connection: AsyncConnection, old_names: Mapping[str, Collection
 
 
 async def _upsert(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    statement = _INSERTS[connection.dialect.name](table)
+    if rows:
+        await connection.execute(_adding(connection.dialect.name, table), rows)
+
+
+@cache
+def _adding(dialect: str, table: Table) -> Executable:
+    """The statement is made once: making it takes longer than running it."""
+    statement = _INSERTS[dialect](table)
     added = {name: _grown(table.c[name], statement.excluded[name]) for name in MEASURES}
-    await connection.execute(statement.on_conflict_do_update(index_elements=[table.c.id], set_=added), rows)
+    made: Executable = statement.on_conflict_do_update(index_elements=[table.c.id], set_=added)
+    return made
 
 
 def _grown(column: ColumnElement[int], more: ColumnElement[int]) -> ColumnElement[int]:

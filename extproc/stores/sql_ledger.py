@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -88,6 +89,7 @@ _OWNERS = (
     (_addition(end_users), ("end_user",)),
 )
 _ADD_TO_TAG = _addition(tags)
+_ADD_LEDGER_TAGS = insert(ledger_tags)
 
 
 class SqlLedger:
@@ -160,9 +162,15 @@ class SqlLedger:
 
     async def _insert(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the rows that were not there yet."""
-        insert = _INSERTS[self._database.dialect](ledger).on_conflict_do_nothing(index_elements=[ledger.c.event_id])
-        inserted = set((await connection.execute(insert.returning(ledger.c.event_id), rows)).scalars())
+        inserted = set((await connection.execute(_adding(self._database.dialect), rows)).scalars())
         return [row for row in rows if row["event_id"] in inserted]
+
+
+@cache
+def _adding(dialect: str) -> Executable:
+    insert = _INSERTS[dialect](ledger).on_conflict_do_nothing(index_elements=[ledger.c.event_id])
+    adding: Executable = insert.returning(ledger.c.event_id)
+    return adding
 
 
 async def _add_spend(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
@@ -177,7 +185,7 @@ async def _add_spend(connection: AsyncConnection, rows: Sequence[dict[str, Any]]
         await _execute(connection, addition, _spent(_sums(named)))
     tagged = [entry for row in rows for entry in _tag_rows(row)]
     await _execute(connection, _ADD_TO_TAG, _spent(_sums(((row["tag"],), row["spend"]) for row in tagged)))
-    await _execute(connection, insert(ledger_tags), tagged)
+    await _execute(connection, _ADD_LEDGER_TAGS, tagged)
     await sql_daily.add(connection, rows, tagged)
 
 
