@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import random
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import httpx
 
 READY_WITHIN_SECONDS = 30
 STOP_WITHIN_SECONDS = 20
+#: Below Linux's `ip_local_port_range`.
+_NOT_GIVEN_AWAY = range(10_000, 32_768)
 
 
 class RunningEnvoy:
@@ -58,10 +61,12 @@ def envoy_path() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that was free a moment ago, and none that the kernel gives away to those who connect."""
+    while True:
+        port = random.choice(_NOT_GIVEN_AWAY)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def admin_socket_of(bootstrap: dict[str, Any]) -> str:

@@ -18,7 +18,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -33,6 +32,7 @@ import asyncpg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from running_envoy import free_port
 
 from extproc.stores.sql import SqlStore
 
@@ -62,7 +62,7 @@ class Server:
         self.binaries = _binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="extproc-postgres-"))
         self.certificate = self.folder / "server.pem"
-        self.port = _free_port()
+        self.port = free_port()
         #: Databases that are free to be used again.
         self.emptied: list[str] = []
         self._owner: dict[str, Any] = _somebody_else() if os.geteuid() == 0 else {}
@@ -202,13 +202,6 @@ def _somebody_else() -> dict[str, Any]:
             entry = pwd.getpwnam(name)
             return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     raise RuntimeError("PostgreSQL does not run as root, and there is nobody else")
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def _certificate() -> tuple[bytes, bytes]:
