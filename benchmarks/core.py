@@ -13,11 +13,11 @@ import timeit
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from benchmarks import limited_steps, payloads
+from benchmarks import limited_steps, paced, payloads, stories
+from benchmarks.stories import API_KEY
 from extproc import codec
 from extproc.admission import Surroundings
 from extproc.bodies import request, response
-from extproc.envoyconfig.processor_filter import HIDDEN
 from extproc.events import Event
 from extproc.exchange import Exchange
 from extproc.model import Deployment, EndUser, Key, Outcome, Receipt, SecretRef, Tag, Upstream, Usage
@@ -29,7 +29,6 @@ from extproc.providers.api import Api
 from extproc.telemetry.logs import configure, log_exchange
 from extproc.telemetry.metrics import Metrics
 
-API_KEY = "sk-0123456789abcdefghijklmnopqrstuvwxyz"
 UPSTREAM = Upstream("openai", "https", "api.openai.com", 443, "/v1")
 DEPLOYMENT = Deployment(
     "id", payloads.MODEL, "openai", payloads.MODEL, UPSTREAM, "https://api.openai.com/v1", SecretRef("env", "KEY")
@@ -86,17 +85,18 @@ def table() -> str:
     """The micro benchmark as a Markdown table: µs per step."""
     asyncio.set_event_loop(asyncio.new_event_loop())
     limited = limited_steps.rows()
-    found = {name: _microseconds(step) for name, step in _steps().items()} | limited
+    streamed = paced.rows(SURROUNDINGS)
+    found = {name: _microseconds(step) for name, step in _steps().items()} | streamed | limited
     rows = [f"| {name} | {spent:.1f} |" for name, spent in found.items()]
     return "\n".join(("| step | µs |", "| --- | ---: |", *rows)) + "\n"
 
 
 def _steps() -> dict[str, Callable[[], object]]:
-    plain, stream = _plain_messages(), _stream_messages()
+    plain, stream = stories.plain_messages(), stories.stream_messages()
     events = payloads.events()
-    chunk = _body("response_body", events[1])
+    chunk = stories.body_message("response_body", events[1])
     headers = codec.decode(plain[0])
-    asked = _json_of(payloads.request("h", API_KEY, stream=True))
+    asked = stories.json_of(payloads.request("h", API_KEY, stream=True))
     api = _api()
     body = _begun(api, events[0])
     outcome = _outcome(plain)
@@ -108,7 +108,7 @@ def _steps() -> dict[str, Callable[[], object]]:
         "decode one streamed chunk": lambda: codec.decode(chunk),
         "credential: read and digest": lambda: credentials.read(headers.headers),
         "request body: read, edit, write": lambda: request.read(api, asked, None).forward("gpt-4o", ask_usage=True),
-        "plain response body: read usage": lambda: _read_plain(api, _json_of(payloads.answer())),
+        "plain response body: read usage": lambda: _read_plain(api, stories.json_of(payloads.answer())),
         "one streamed chunk: feed": lambda: body.feed(events[1]),
         "price of a usage": lambda: PRICES.price(DEPLOYMENT, "gpt-4o", "", Usage(input_tokens=214), 1_760_000_000_000),
         "plain exchange, 4 messages, events only": _telling([codec.decode(message) for message in plain]),
@@ -136,7 +136,7 @@ def _telling(events: Sequence[Event]) -> Callable[[], Outcome]:
             await exchange.receive(event)
         return exchange.close()
 
-    return lambda: _driven(story())
+    return lambda: stories.driven(story())
 
 
 def _telling_bytes(messages: Sequence[bytes]) -> Callable[[], Outcome]:
@@ -147,81 +147,11 @@ def _telling_bytes(messages: Sequence[bytes]) -> Callable[[], Outcome]:
             codec.encode(event, await exchange.receive(event))
         return exchange.close()
 
-    return lambda: _driven(story())
-
-
-def _driven(story: object) -> Outcome:
-    """Run a coroutine that never really waits, without a loop around it."""
-    try:
-        story.send(None)  # type: ignore[attr-defined]
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
-    raise RuntimeError("the story waited for something")
+    return lambda: stories.driven(story())
 
 
 def _outcome(messages: Sequence[bytes]) -> Outcome:
     return _telling_bytes(messages)()
-
-
-# -- messages ----------------------------------------------------------------------------------------------------------
-
-
-def _plain_messages() -> list[bytes]:
-    asked, answered = payloads.request("127.0.0.1:4000", API_KEY, stream=False), payloads.answer()
-    return [
-        _request_headers(asked),
-        _body("request_body", _json_of(asked), end=True),
-        _response_headers(b"application/json"),
-        _body("response_body", _json_of(answered), end=True),
-    ]
-
-
-def _stream_messages() -> list[bytes]:
-    asked = payloads.request("127.0.0.1:4000", API_KEY, stream=True)
-    return [
-        _request_headers(asked),
-        _body("request_body", _json_of(asked), end=True),
-        _response_headers(b"text/event-stream; charset=utf-8"),
-        *(_body("response_body", event) for event in payloads.events()),
-        _body("response_body", b"", end=True),
-    ]
-
-
-def _request_headers(asked: bytes) -> bytes:
-    lines = asked.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
-    sent = [(name.decode(), value) for name, _, value in (line.partition(b": ") for line in lines)]
-    pseudo = [(":method", b"POST"), (":path", b"/v1/chat/completions"), (":scheme", b"http"), (":authority", b"host")]
-    added = [("x-request-id", b"0f2d7c1e-6d2f-4b0e-9d70-2f2f0e6a5b3c"), ("x-forwarded-for", b"127.0.0.1")]
-    return _headers("request_headers", [*pseudo, *sent, *added], source="127.0.0.1:51234")
-
-
-def _response_headers(kind: bytes) -> bytes:
-    sent = [(":status", b"200"), ("content-type", kind), ("x-envoy-upstream-service-time", b"1")]
-    return _headers("response_headers", sent)
-
-
-def _headers(kind: str, headers: Sequence[tuple[str, bytes]], source: str = "") -> bytes:
-    message = codec.ProcessingRequest()
-    for name, value in headers:
-        if name in HIDDEN:
-            continue
-        header = getattr(message, kind).headers.headers.add()
-        header.key, header.raw_value = name, value
-    if source:
-        message.attributes[codec.FILTER].fields["source.address"].string_value = source
-    return bytes(message.SerializeToString())
-
-
-def _body(kind: str, body: bytes, *, end: bool = False) -> bytes:
-    message = codec.ProcessingRequest()
-    part = getattr(message, kind)
-    part.body, part.end_of_stream = body, end
-    return bytes(message.SerializeToString())
-
-
-def _json_of(message: bytes) -> bytes:
-    return message.partition(b"\r\n\r\n")[2]
 
 
 # -- what the steps work on --------------------------------------------------------------------------------------------
