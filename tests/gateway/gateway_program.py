@@ -38,13 +38,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def hold(name: str) -> Callable[[str], None]:
-    """While the file exists no call of this function of `os` begins (the outbox is its only caller)."""
+    """While the file exists no call of this function of `os` begins (the outbox is its only caller); another file tells
+    that one would have."""
 
     def install(gate: str) -> None:
         original: Callable[..., Any] = getattr(os, name)
 
         def held(*arguments: Any) -> Any:
             while Path(gate).exists():
+                Path(f"{gate}.reached").touch()
                 time.sleep(0.005)
             return original(*arguments)
 

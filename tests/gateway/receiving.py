@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 
 import httpx
-from gateway.running_gateway import CHAT, HELLO, Gateway
+from gateway.running_gateway import CHAT, HELLO, SETTLED_WITHIN_SECONDS, Gateway
 
 #: What was received of a response that then broke off, or never began.
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
@@ -51,7 +52,15 @@ class Receiving:
 
 async def until_receipt_waits(gateway: Gateway, receiving: Receiving) -> None:
     """The response's receipt was handed over; it cannot become durable before the test lets it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SETTLED_WITHIN_SECONDS):
         while not await gateway.gauge("extproc_outbox_depth"):
+            assert not receiving.task.done(), (receiving.status, receiving.received)
+            await asyncio.sleep(0.01)
+
+
+async def until_held(gate: Path, receiving: Receiving) -> None:
+    """The response's receipt is on its way to the disk, as far as the gate; what comes before is done."""
+    async with asyncio.timeout(SETTLED_WITHIN_SECONDS):
+        while not Path(f"{gate}.reached").exists():
             assert not receiving.task.done(), (receiving.status, receiving.received)
             await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateway.receiving import Receiving, until_receipt_waits
+from gateway.receiving import Receiving, until_held
 from gateway.running_gateway import CHAT, HELLO, Gateway, bearer
 from gateway.scripted_upstream import WORDS, Gate, ScriptedUpstream, says
 
@@ -32,7 +32,7 @@ async def test_the_end_of_a_response_waits_until_its_receipt_is_on_disk(
     gate.touch()
 
     receiving = Receiving(fragile_client, model, stream=stream)
-    await until_receipt_waits(fragile, receiving)
+    await until_held(gate, receiving)
     had_all_before = receiving.complete
     gate.unlink()
     await receiving.task
@@ -53,7 +53,7 @@ async def test_a_kill_between_the_last_chunk_and_the_receipt_takes_the_end_from_
     gate.touch()
 
     receiving = Receiving(fragile_client, model, stream=stream)
-    await until_receipt_waits(fragile, receiving)
+    await until_held(gate, receiving)
     await fragile.kill_server()
     await receiving.task
     await fragile.start_server()
