@@ -267,15 +267,14 @@ async def resets_before_headers(_: Asked, answering: Answering) -> None:
     answering.reset()
 
 
-def resets_after(parts: Sequence[bytes]) -> Script:
-    """Begin a stream, and cut the connection in the middle of it."""
+def resets_after(parts: Sequence[bytes], heard: asyncio.Event) -> Script:
+    """Begin a stream, and cut the connection in the middle of it when all so far was heard: a reset overtakes bytes."""
 
     async def script(_: Asked, answering: Answering) -> None:
         await answering.stream_head()
         for part in parts:
             await answering.chunk(part)
-        # Without a moment's rest the reset would overtake what was written.
-        await asyncio.sleep(0.2)
+        await heard.wait()
         answering.reset()
 
     return script
