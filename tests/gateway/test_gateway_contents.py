@@ -65,6 +65,8 @@ async def test_nothing_readable_is_in_the_database(storing, upstream):
     found = await said(storing, key, response.headers["x-litellm-call-id"])
     assert found["messages"] == [{"role": "user", "content": "the otter swims"}]
 
+    # Booked, too: from then on no file of receipts goes away.
+    await storing.settled()
     files = [path for path in Path(storing.layout.data_dir).rglob("*") if path.is_file()]
     assert any(path.name.startswith("extproc.db") for path in files)
     for path in files:

@@ -165,6 +165,7 @@ async def test_a_dry_run_changes_nothing_and_counts(redacting, upstream, guarded
 
     assert answer.choices[0].message.content == f"dear {EMAIL}"
     assert seen[0]["messages"] == messages
+    await redacting.settled()
     sample = 'extproc_redactions_total{action="mask",direction="request",entity="EMAIL_ADDRESS"}'
     assert await redacting.gauge(sample) >= 1
 
