@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -14,6 +15,8 @@ from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import Nursery
 from gateway.test_gateway_floods import asking, flood, rows
 from gateway.wire import answer, http1
+
+from extproc.policy.failures import TRICKLE_MS
 
 MIB = 1024 * 1024
 ATTEMPTS = 10
@@ -45,9 +48,12 @@ async def test_of_5000_unknown_keys_hardly_any_is_looked_up_and_none_leaves_a_tr
     rows_before, memory_before = await rows(gateway), gateway.resident_bytes()
     looked_up = await gateway.gauge("extproc_cached_keys")
 
+    began = time.monotonic()
     statuses = await flood(gateway, 5_000)
+    took_ms = (time.monotonic() - began) * 1_000
 
-    assert statuses[429] > 4_800
+    # As many as the trickle lets pass meanwhile, of a flood that a slow machine may need long for.
+    assert statuses[401] <= took_ms / TRICKLE_MS + 1
     assert statuses[401] + statuses[429] == 5_000
     assert await gateway.gauge("extproc_cached_keys") - looked_up <= statuses[401] + 1
     assert gateway.resident_bytes() - memory_before < 8 * MIB
