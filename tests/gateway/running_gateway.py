@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 from gateway.scripted_upstream import ScriptedUpstream
 from gateway.server_processes import MASTER_KEY, Nursery, Server
-from running_envoy import RunningEnvoy, free_port, running_envoy
+from running_envoy import LOGGED_WITHIN_SECONDS, RunningEnvoy, free_port, running_envoy, whole_lines
 
 from extproc.envoyconfig import render
 from extproc.model import Deployment, PriceOverride, SecretRef, Upstream
@@ -31,8 +31,8 @@ from extproc.supervisor import certificates, layout
 
 CHAT = "/v1/chat/completions"
 HELLO: Any = [{"role": "user", "content": "Say hello, please."}]
-READY_WITHIN_SECONDS = 30
-SETTLED_WITHIN_SECONDS = 20
+READY_WITHIN_SECONDS = 60
+SETTLED_WITHIN_SECONDS = 60
 STOPPED_WITHIN_SECONDS = 15
 Row = dict[str, Any]
 
@@ -75,9 +75,9 @@ class Gateway:
 
     async def logged(self, text: str) -> str:
         """The first line that holds `text`, as soon as a server has written it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LOGGED_WITHIN_SECONDS):
             while True:
-                for line in self.log().splitlines():
+                for line in whole_lines(self.log()):
                     if text in line:
                         return line
                 await asyncio.sleep(0.02)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from running_envoy import whole_lines
 from running_postgres import fresh_database
 from running_redis import running_redis
 from supervisor.running_up import HELLO, bearer, gone, running_up, starting_up
@@ -62,7 +63,7 @@ async def exchanges(up, key, count):
 
 
 def logged(up):
-    return [json.loads(line) for line in up.err.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in whole_lines(up.err) if line.startswith("{")]
 
 
 async def test_every_worker_serves_and_every_line_says_which(up, key):
