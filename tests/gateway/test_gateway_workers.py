@@ -114,12 +114,16 @@ async def test_three_hundred_tokens_a_minute_are_ten_calls_of_thirty(fleet, upst
 
 
 class Rush:
-    """Thirty-two callers at once of one key. Each that is refused waits as long as it is told, and asks once more."""
+    """Thirty-two callers at once of one key. Each that is refused waits as long as it is told, and until it may, and
+    asks once more."""
 
     CALLERS = 32
 
-    def __init__(self, fleet: Fleet, model: str, key: str, **body: Any) -> None:
+    def __init__(
+        self, fleet: Fleet, model: str, key: str, *, may_retry: asyncio.Event | None = None, **body: Any
+    ) -> None:
         self._fleet = fleet
+        self._may_retry = may_retry
         self._key = key
         self._body = {"model": model, "messages": HELLO, **body}
         self.first: list[httpx.Response] = []
@@ -132,6 +136,8 @@ class Rush:
             wait = int(answer.headers["retry-after"])
             assert 1 <= wait <= 7
             await asyncio.sleep(wait)
+            if self._may_retry is not None:
+                await self._may_retry.wait()
             self.retries.append(await client.post(CHAT, json=self._body))
 
     async def go(self) -> tuple[dict[int, int], dict[int, int]]:
@@ -169,13 +175,16 @@ async def test_of_32_callers_whoever_obeys_retry_after_passes_as_far_as_the_limi
 
 async def test_of_32_callers_in_parallel_whoever_obeys_retry_after_passes_when_places_are_free(fleet, upstream):
     key = await fleet.new_key(max_parallel_requests=22)
-    gate = Gate()
-    rush = Rush(fleet, played(upstream, "slow at first", gate), key, stream=True)
+    gate, free = Gate(), asyncio.Event()
+    rush = Rush(fleet, played(upstream, "slow at first", gate), key, may_retry=free, stream=True)
     rushing = asyncio.create_task(rush.go())
     async with asyncio.timeout(WITHIN_SECONDS):
         while statuses(rush.first).get(429) != 10:
             await asyncio.sleep(0.01)
-    gate.open.set()
+        gate.open.set()
+        while len(rush.first) < Rush.CALLERS:
+            await asyncio.sleep(0.01)
+    free.set()
 
     assert await rushing == ({200: 22, 429: 10}, {200: 10})
 
