@@ -21,8 +21,8 @@ from extproc.model import SecretRef
 from extproc.policy.destinations import Destinations, Pattern
 from extproc.stored_models import REFRESH_SECONDS
 
-#: For workers to look up a name and a dozen requests to be answered, on a machine that does other things, too.
-GRACE_SECONDS = 1.0
+#: For workers to read the models and look up a name, on a machine that does other things, too.
+GRACE_SECONDS = 2.0
 PRICES = {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000003}
 SPEND_NANOS = USAGE["prompt_tokens"] * 1_000 + USAGE["completion_tokens"] * 3_000
 
@@ -62,11 +62,14 @@ async def statuses(fleet: Fleet, key: str, model: str) -> set[int]:
 
 
 async def seconds_until(fleet: Fleet, key: str, model: str, expected: set[int]) -> float:
-    began = time.monotonic()
+    """How late the last request was that met another status: how long an answer takes does not count."""
+    began = asked_at = late_at = time.monotonic()
     async with asyncio.timeout(WITHIN_SECONDS):
         while await statuses(fleet, key, model) != expected:
+            late_at = asked_at
             await asyncio.sleep(0.05)
-    return time.monotonic() - began
+            asked_at = time.monotonic()
+    return late_at - began
 
 
 def credentials(host: ScriptedUpstream) -> set[str]:
