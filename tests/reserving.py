@@ -56,14 +56,14 @@ class Counters(MemoryCounters):
 class World:
     """One process with a key's limits; `on_outage` and `wait_ms` as an operator sets them.
 
-    With a `standing` clock no stream has a pace, so it does not stop the earlier the slower the machine is.
+    With a `standing` clock a stream has no pace but by `passes`, so that none comes of how slow the machine is.
     """
 
     def __init__(
         self, *, wait_ms: int = 0, on_outage: OnOutage = OnOutage.REFUSE, standing: bool = False, **allowance: Any
     ) -> None:
-        began = now()
-        clock = (lambda: began) if standing else now
+        self.moment = now()
+        clock = (lambda: self.moment) if standing else now
         self.key = Key(digest="d", name="sk-...last", **allowance)
         self.counters = Counters(now)
         self.reservations = Reservations(
@@ -71,13 +71,18 @@ class World:
             scopes_of=limits.scopes,
         )  # fmt: skip
         self.rules = Rules(self.reservations, Expectations(), clock, on_outage, wait_ms)
+        self._now = clock
         self._number = 0
+
+    def passes(self, milliseconds: int) -> None:
+        """Time, on a standing clock."""
+        self.moment += milliseconds
 
     def asks(self, *, stream: bool = False, max_tokens: int | None = None) -> Reservation:
         self._number += 1
         facts = RequestFacts(model="m", stream=stream, max_output_tokens=max_tokens)
         admitted = Admitted(
-            f"e{self._number}", now(), Client("c", "/", "", "", ()), openai_chat, self.key, facts,
+            f"e{self._number}", self._now(), Client("c", "/", "", "", ()), openai_chat, self.key, facts,
             Prompt((), PROMPT), Route(DEPLOYMENT, "m"), lambda _d, _m, _a, usage, _t: usage.total_tokens * RATE,
         )  # fmt: skip
         made = reservation.of(self.rules, House(), admitted, None, ())
