@@ -24,7 +24,15 @@ async def server() -> AsyncIterator[Presidio]:
 
 @pytest.fixture
 async def inspector(server) -> AsyncIterator[PresidioInspector]:
-    made = PresidioInspector(server.base + "/", language="de", entities=["PERSON"], seconds=0.5)
+    """As patient as a busy machine needs it."""
+    made = PresidioInspector(server.base + "/", language="de", entities=["PERSON"], seconds=30)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def hasty(server) -> AsyncIterator[PresidioInspector]:
+    made = PresidioInspector(server.base, language="de", entities=["PERSON"], seconds=0.5)
     yield made
     await made.close()
 
@@ -49,24 +57,24 @@ async def test_without_texts_nobody_is_asked(server, inspector):
     assert server.questions == []
 
 
-async def test_a_server_that_says_nothing_is_a_failure_at_the_deadline(server, inspector):
+async def test_a_server_that_says_nothing_is_a_failure_at_the_deadline(server, hasty):
     server.answer = lambda _: None
     began = time.monotonic()
 
-    assert await reason(inspector, "a", "b", "c") == "analyzer_timeout"
-    assert time.monotonic() - began < 5
+    assert await reason(hasty, "a", "b", "c") == "analyzer_timeout"
+    assert time.monotonic() - began < 20
 
 
-async def test_one_text_without_an_answer_fails_the_whole_payload(server, inspector):
+async def test_one_text_without_an_answer_fails_the_whole_payload(server, hasty):
     server.answer = lambda question: None if question["text"] == "b" else []
 
-    assert await reason(inspector, "a", "b", "c") == "analyzer_timeout"
+    assert await reason(hasty, "a", "b", "c") == "analyzer_timeout"
 
 
 async def test_a_server_that_cannot_be_reached_is_a_failure():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    gone = PresidioInspector(f"http://127.0.0.1:{port}", language="en", entities=["PERSON"], seconds=2)
+    gone = PresidioInspector(f"http://127.0.0.1:{port}", language="en", entities=["PERSON"], seconds=30)
 
     assert await reason(gone) == "analyzer_unavailable"
     await gone.close()

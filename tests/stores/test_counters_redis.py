@@ -257,19 +257,19 @@ class TestOutages:
             await store.reserve(Ask("event", (), Amounts()))
 
     async def test_a_server_that_does_not_answer_is_an_outage_at_the_deadline(self, own_server):
-        async with opened(own_server, deadline_ms=50) as store:
+        async with opened(own_server, deadline_ms=500) as store:
             await store.ping()
             own_server.pause()
             started = time.monotonic()
 
-            with pytest.raises(StoreUnavailable, match=r"no answer within 0\.05 s"):
+            with pytest.raises(StoreUnavailable, match=r"no answer within 0\.5 s"):
                 await store.reserve(Ask("event", (), Amounts()))
 
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 20
             own_server.resume()
 
     async def test_what_was_asked_too_late_is_not_taken_for_the_next_answer(self, own_server):
-        async with opened(own_server, deadline_ms=50, connections=1) as store:
+        async with opened(own_server, deadline_ms=500, connections=1) as store:
             await store.ping()
             own_server.pause()
             with pytest.raises(StoreUnavailable):

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from telemetry.test_logs import OUTCOME
 
@@ -78,6 +79,12 @@ async def gathered(tmp_path, count: int) -> set[str]:
     return {line.partition('"')[2].partition('"')[0] for line in text.decode().splitlines()}
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers is heard, however busy the machine is."""
+    monkeypatch.setattr(workers, "SECONDS", 30)
+
+
 async def test_the_others_are_asked(tmp_path):
     async with answering(str(tmp_path / "1"), ok(b"up 1\n")):
         assert await gathered(tmp_path, 2) == {"0", "1"}
@@ -99,4 +106,4 @@ async def test_who_is_silent_is_not_waited_for_long(tmp_path, monkeypatch):
         silent.bind(str(tmp_path / "1"))
         silent.listen()
 
-        assert await asyncio.wait_for(gathered(tmp_path, 2), 5) == {"0"}
+        assert await asyncio.wait_for(gathered(tmp_path, 2), 30) == {"0"}
