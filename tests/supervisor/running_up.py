@@ -24,7 +24,7 @@ HELLO = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello
 
 
 class Up:
-    """A running `extproc up`. `out` and `err` are what it has written so far."""
+    """A running `extproc up`. `out` and `err` are what it has written so far, `start` what was in `err` by then."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path, http: int, https: int) -> None:
         self.process = process
@@ -32,6 +32,7 @@ class Up:
         self.data_dir = folder / "extproc-data"
         self.http = f"http://127.0.0.1:{http}"
         self.https = f"https://127.0.0.1:{https}"
+        self.start = ""
 
     @property
     def out(self) -> str:
@@ -158,6 +159,7 @@ async def running_up(folder: Path, *arguments: str, pause_ms: int = 0) -> AsyncI
     """The same, ready."""
     async with starting_up(folder, *arguments, pause_ms=pause_ms) as up:
         await up.until_ready()
+        up.start = up.err
         yield up
 
 

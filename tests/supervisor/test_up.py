@@ -19,6 +19,7 @@ import anthropic
 import httpx
 import httpx2
 import pytest
+from running_envoy import whole_lines
 from supervisor.running_up import HELLO, Up, bearer, command, environment, running_up
 
 
@@ -44,8 +45,9 @@ def test_the_ready_line_is_one_and_comes_before_what_to_try(up):
 
 
 async def test_every_url_of_the_ready_line_answers(up):
+    trusted = ssl.create_default_context(cafile=up.authority)
     for url in re.findall(r"https?://\S+", up.out.partition("ready: ")[2].splitlines()[0]):
-        async with httpx.AsyncClient(base_url=url, verify=ssl.create_default_context(cafile=up.authority)) as client:
+        async with httpx.AsyncClient(base_url=url, verify=trusted, timeout=30) as client:
             assert (await client.get("/health/readiness")).json() == {"status": "healthy", "db": "connected"}
 
 
@@ -56,11 +58,11 @@ def test_the_first_words_say_that_nothing_is_real(up):
 
 
 def test_the_start_is_quiet_but_for_json_lines_without_failures(up):
-    _, *lines = up.err.splitlines()
+    _, *lines = whole_lines(up.start)
     records = [json.loads(line) for line in lines]
 
     assert [record for record in records if record.get("status", 0) >= 500] == []
-    assert not re.search("SQLiteImpl|transactional|Started server|alembic", up.err)
+    assert not re.search("SQLiteImpl|transactional|Started server|alembic", up.start)
 
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="the commands need bash and curl")
@@ -114,7 +116,9 @@ async def test_anthropics_client_is_answered_too_and_the_answer_is_booked(up, ke
 async def test_tls_speaks_both_protocols_to_whoever_trusts_the_authority(up, key, protocol):
     trusted = ssl.create_default_context(cafile=up.authority)
     http2 = protocol == "HTTP/2"
-    async with httpx2.AsyncClient(base_url=up.https, verify=trusted, http1=not http2, http2=http2) as client:
+    async with httpx2.AsyncClient(
+        base_url=up.https, verify=trusted, http1=not http2, http2=http2, timeout=30
+    ) as client:
         answer = await client.post("/v1/chat/completions", json=HELLO, headers=bearer(key))
 
     assert answer.http_version == protocol
@@ -123,7 +127,7 @@ async def test_tls_speaks_both_protocols_to_whoever_trusts_the_authority(up, key
 
 
 async def test_tls_is_refused_to_whoever_does_not_trust_the_authority(up):
-    async with httpx.AsyncClient(base_url=up.https) as client:
+    async with httpx.AsyncClient(base_url=up.https, timeout=30) as client:
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             await client.get("/health/readiness")
 

@@ -94,7 +94,8 @@ async def test_the_screen_is_quiet_then_one_line_for_each_request_and_ctrl_c_end
         await terminal.shows("draining")
 
     start, _, rest = COLOURS.sub("", terminal.screen).partition("\nready: ")
-    simulated, master_key = start.splitlines()
+    # A machine that does other things, too, may need so long for it that it is said.
+    simulated, master_key = [line for line in start.splitlines() if "not ready yet" not in line]
     assert "SIMULATED" in simulated
     assert master_key.startswith("master key, shown only now")
     lines = rest.partition(LAST_OF_THE_WELCOME)[2].splitlines()
