@@ -25,7 +25,8 @@ HELLO = [{"role": "user", "content": "Hello, who are you?"}]
 
 
 def client_at(socket: Path) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(socket)), base_url="http://simulated-provider")
+    transport = httpx.AsyncHTTPTransport(uds=str(socket))
+    return httpx.AsyncClient(transport=transport, base_url="http://simulated-provider", timeout=30)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +62,7 @@ async def answers(path: Path) -> bool:
 @pytest.fixture
 async def sdk(socket: Path) -> AsyncIterator[AsyncOpenAI]:
     transport = httpx2.AsyncHTTPTransport(uds=str(socket))
-    async with httpx2.AsyncClient(transport=transport) as http:
+    async with httpx2.AsyncClient(transport=transport, timeout=30) as http:
         yield AsyncOpenAI(api_key="unused", base_url="http://simulated-provider/v1", http_client=http, max_retries=0)
 
 

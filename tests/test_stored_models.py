@@ -53,7 +53,7 @@ async def test_another_workers_changes_are_followed(store, monkeypatch):
     following = asyncio.create_task(models.follow_until_cancelled())
 
     async def after_a_change() -> list[str]:
-        await asyncio.wait_for(changed.wait(), 10)
+        await asyncio.wait_for(changed.wait(), 30)
         changed.clear()
         return ids(models)
 

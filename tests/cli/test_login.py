@@ -119,7 +119,7 @@ def test_a_person_logs_in_uses_the_gateway_and_logs_out(run, gateway, browser, t
 
     assert run("logout").out == "logged out\n"
     assert "default" not in kept(tmp_path)
-    assert httpx.get(f"{gateway}/key/info", headers={"authorization": f"Bearer {key}"}).status_code == 401
+    assert httpx.get(f"{gateway}/key/info", headers={"authorization": f"Bearer {key}"}, timeout=30).status_code == 401
 
 
 @pytest.mark.parametrize("first", ["/?code=x&state=another", "/?state=", "/favicon.ico"])
@@ -167,7 +167,7 @@ def test_who_is_not_logged_in_cannot_log_out(run, gateway):
 def test_a_key_that_is_gone_already_is_forgotten_all_the_same(run, gateway, browser, tmp_path):
     run("login", "--url", gateway)
     key = kept(tmp_path)["default"]["key"]
-    httpx.post(f"{gateway}/session/logout", headers={"authorization": f"Bearer {key}"})
+    httpx.post(f"{gateway}/session/logout", headers={"authorization": f"Bearer {key}"}, timeout=30)
 
     assert run("logout").code == 0
     assert "default" not in kept(tmp_path)
@@ -193,7 +193,7 @@ def test_a_profile_that_is_kept_meanwhile_stays(run, gateway, browser, tmp_path,
 
 def test_a_key_that_is_of_no_login_is_not_forgotten(run, gateway, tmp_path):
     """It may be kept nowhere else."""
-    made = httpx.post(f"{gateway}/key/generate", headers={"authorization": f"Bearer {MASTER}"}).json()
+    made = httpx.post(f"{gateway}/key/generate", headers={"authorization": f"Bearer {MASTER}"}, timeout=30).json()
     profiles.write({"default": {"url": gateway, "key": made["key"]}})
 
     assert run("logout").code == 1

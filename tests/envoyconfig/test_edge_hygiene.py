@@ -28,14 +28,14 @@ def edge(shared_edge: Edge) -> Edge:
 
 @pytest.fixture
 async def client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=edge.http, headers=JSON) as found:
+    async with httpx.AsyncClient(base_url=edge.http, headers=JSON, timeout=30) as found:
         yield found
 
 
 @pytest.fixture
 async def tls_client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
     context = ssl.create_default_context(cafile=edge.certificate)
-    async with httpx.AsyncClient(base_url=edge.https, http2=True, verify=context, headers=JSON) as found:
+    async with httpx.AsyncClient(base_url=edge.https, http2=True, verify=context, headers=JSON, timeout=30) as found:
         yield found
 
 
@@ -45,7 +45,7 @@ async def spoken(edge: Edge, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
         writer.write(request)
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), 30)
     finally:
         writer.close()
 
@@ -63,7 +63,7 @@ async def answered_while_pouring(edge: Edge, length: str, chunk: bytes) -> bytes
 
     pouring = asyncio.create_task(pour())
     try:
-        return await asyncio.wait_for(reader.readuntil(b"}}"), 20)
+        return await asyncio.wait_for(reader.readuntil(b"}}"), 30)
     finally:
         pouring.cancel()
         await asyncio.gather(pouring, return_exceptions=True)
@@ -85,7 +85,7 @@ async def test_http2_over_tls(edge, tls_client):
 
 async def test_http1_over_tls(edge):
     context = ssl.create_default_context(cafile=edge.certificate)
-    async with httpx.AsyncClient(base_url=edge.https, verify=context) as client:
+    async with httpx.AsyncClient(base_url=edge.https, verify=context, timeout=30) as client:
         response = await client.get("/v1/models")
 
     assert response.http_version == "HTTP/1.1"

@@ -32,7 +32,7 @@ def edge(shared_edge: Edge) -> Edge:
 
 @pytest.fixture
 async def client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=edge.http, headers=JSON) as found:
+    async with httpx.AsyncClient(base_url=edge.http, headers=JSON, timeout=30) as found:
         yield found
 
 
@@ -287,7 +287,7 @@ async def test_nothing_passes_while_the_processor_is_not_there(tmp_path):
         async with (
             provider.serving(uds=f"{directory}/provider.sock"),
             running_envoy(render(settings_for(upstream), layout)),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{layout.http_port}", headers=JSON) as client,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{layout.http_port}", headers=JSON, timeout=30) as client,
         ):
             response = await client.post(CHAT, content=BODY)
 
@@ -307,7 +307,7 @@ async def test_a_worker_that_is_gone_is_passed_over():
             provider.serving(uds=f"{directory}/provider.sock"),
             processor.serving(sockets[1]),
             running_envoy(render(settings_for(upstream), layout)),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{layout.http_port}", headers=JSON) as client,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{layout.http_port}", headers=JSON, timeout=30) as client,
         ):
             statuses = [(await client.post(CHAT, content=BODY)).status_code for _ in range(20)]
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from extproc import settings
 from extproc.model import SecretRef
 
-_BOOKED_WITHIN_SECONDS = 20
+_WITHIN_SECONDS = 60
 
 
 @pytest.fixture(scope="module", params=[embedded, shared], ids=["sqlite", "postgresql-redis"])
@@ -120,7 +120,7 @@ async def test_all_keys_of_a_team_are_revoked(runbook, admin):
 
 async def refused(admin: httpx.AsyncClient, key: str) -> None:
     """Every worker refuses it within a second; it is asked until none of several answers in a row is another."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(_WITHIN_SECONDS):
         while {await chat(admin, key) for _ in range(6)} != {401}:
             await asyncio.sleep(0.05)
 
@@ -170,7 +170,7 @@ async def test_a_user_is_given_their_data(runbook, admin):
 
 async def booked(admin: httpx.AsyncClient, key: str, count: int) -> list[dict[str, Any]]:
     """The rows of a key when there are so many."""
-    async with asyncio.timeout(_BOOKED_WITHIN_SECONDS):
+    async with asyncio.timeout(_WITHIN_SECONDS):
         while True:
             rows = (await admin.get("/spend/logs", params={"api_key": key})).json()
             if len(rows) >= count:

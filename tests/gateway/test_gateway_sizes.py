@@ -95,7 +95,7 @@ async def test_a_client_that_sends_before_it_reads_gets_its_413(gateway, key):
     """Python's synchronous client notices the answer only when its connection is cut."""
 
     def ask() -> httpx.Response:
-        with httpx.Client(base_url=gateway.http, headers=bearer(key), timeout=15) as client:
+        with httpx.Client(base_url=gateway.http, headers=bearer(key), timeout=60) as client:
             content = body_of(gateway.settings.max_request_bytes + MIB)
             return client.post(CHAT, content=content, headers={"content-type": "application/json"})
 

@@ -102,7 +102,7 @@ async def sent(browser: httpx.AsyncClient, **query: Any) -> str:
 
 async def came_back(address: str) -> dict[str, str]:
     """What the identity provider sends the browser back with."""
-    async with httpx.AsyncClient(verify=False) as client:
+    async with httpx.AsyncClient(verify=False, timeout=30) as client:
         agreed = await client.get(address)
     assert agreed.status_code == 302, agreed.text
     return {name: values[0] for name, values in parse_qs(urlsplit(agreed.headers["location"]).query).items()}

@@ -275,7 +275,7 @@ async def test_one_of_several_providers_gets_no_code_of_anothers(house, browser,
             theirs = urlsplit(await sent(attacker, provider="company"))
             state = parse_qs(urlsplit(await sent(victim, provider="partner")).query)["state"][0]
             query = {name: values[0] for name, values in parse_qs(theirs.query).items()}
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=30) as client:
                 agreed = await client.get(f"{provider.issuer}/authorize", params={**query, "state": state})
             back = urlsplit(agreed.headers["location"])
             answer = {name: values[0] for name, values in parse_qs(back.query).items() if name != "iss"}

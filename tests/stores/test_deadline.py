@@ -62,4 +62,4 @@ async def test_a_caller_that_is_cancelled_cancels_the_question():
 
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await asyncio.wait_for(cancelled.wait(), 10)
+    await asyncio.wait_for(cancelled.wait(), 30)

@@ -354,7 +354,7 @@ def test_a_log_on_a_full_disk_goes_on_when_there_is_room_and_says_what_is_missin
     disk = Disk()
     with closing(LineWriter(disk)) as writer:
         writer.write("lost")
-        assert disk.refused.wait(10)
+        assert disk.refused.wait(30)
         disk.full = False
         writer.write("kept")
 
