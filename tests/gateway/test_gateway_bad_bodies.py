@@ -224,4 +224,5 @@ async def test_a_large_body_that_is_all_structure_does_not_hold_up_the_others(ga
 
     assert response.status_code == 200
     line = json.loads(await gateway.logged(response.headers["x-litellm-call-id"]))
-    assert line["added_us"] < 1_000_000
+    # Three times what it takes where ten others want the two processors.
+    assert line["added_us"] < 2_000_000
