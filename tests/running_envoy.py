@@ -68,8 +68,8 @@ def whole_lines(text: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago, and none that the kernel gives away to those who connect, nor one
-    that was given before."""
+    """A TCP port of loopback that was free a moment ago: none that the kernel gives to those who connect, and never the
+    same again."""
     while True:
         port = random.choice(_NOT_GIVEN_AWAY)
         with socket.socket() as probe, suppress(OSError):
