@@ -111,7 +111,7 @@ class _Document:
         """It is read when it is asked for."""
 
     def whole(self) -> Any:
-        """Raises `RedactionFailed` for what is too long, `DecodeError` for what is no JSON."""
+        """Raises `RedactionFailed` for what is too long, `DecodeError` or `UnicodeDecodeError` for what is no JSON."""
         if self.size > MOST_BYTES:
             raise RedactionFailed("text_too_long")
         return msgspec.json.decode(b"".join(self._chunks)) if self._chunks else {}
@@ -168,7 +168,7 @@ class _Stream:
                 return
             try:
                 self._assembled.feed(msgspec.json.decode(event.data))
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
 
     def _measure(self) -> None:
@@ -192,7 +192,7 @@ def _or_why(made: Callable[[], Any]) -> Any:
         return {"left_out": failure.reason}
     except Blocked:
         return {"left_out": "blocked"}
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {"left_out": "not_json"}
 
 

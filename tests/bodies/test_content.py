@@ -244,6 +244,8 @@ def test_a_part_of_an_unknown_type_is_not_stored(part):
         (JSON, [], {}),
         (JSON, [b'{"choices": [', b"nonsense"], {"left_out": "not_json"}),
         (JSON, [b"[" * 100_000], {"left_out": "not_json"}),
+        (JSON, [b'{"choices": "\xff"}'], {"left_out": "not_json"}),
+        (SSE, [b'data: {"choices": "\xff"}\n\n'], {}),
         (JSON, [b" " * MOST_BYTES, b"{}"], {"left_out": "text_too_long"}),
         (SSE, [b"data: nonsense\n\n", b": comment\n\n", b"data: {"], {}),
     ],
