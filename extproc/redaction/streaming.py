@@ -18,7 +18,7 @@ from extproc.errors import Blocked
 from extproc.redaction.placeholders import LITERAL, Placeholders
 from extproc.redaction.recognizer import CONTEXT_CHARS, scored_in_context
 from extproc.redaction.scanner import Action, Match, Rule, Scanner
-from extproc.redaction.view import View, unescaped
+from extproc.redaction.view import View, unescaped, without_begun_escape
 
 #: A finding's text, its rule and its place; gives what comes instead.
 Written: TypeAlias = Callable[[str, Rule, int], str]
@@ -76,11 +76,12 @@ class Replacement:
 class StreamRedactor:
     """Feed it a text's pieces; it gives what is decided. Raises `Blocked`, and is of no more use then.
 
-    `escaped` texts are the inside of JSON's strings, cut at no escape. `before` is the view of what stands before the
-    text and belongs to another one, `place` how many characters that was.
+    `escaped` texts are the inside of JSON's strings, cut at no escape: a value is what its escapes stand for. In others
+    escapes are seen through as well, but a value is what is written there. `before` is the view of what stands before
+    the text and belongs to another one, `place` how many characters that was.
     """
 
-    __slots__ = ("_escaped", "_passes", "_replacement", "findings")
+    __slots__ = ("_begun", "_escaped", "_passes", "_replacement", "findings")
 
     def __init__(
         self,
@@ -94,16 +95,19 @@ class StreamRedactor:
     ) -> None:
         self._replacement = replacement
         self._escaped = escaped
-        self._passes = [_Pass(scanner, before, place, escaped) for scanner in scanners]
+        self._begun = ""
+        self._passes = [_Pass(scanner, before, place) for scanner in scanners]
         self.findings = Findings() if findings is None else findings
 
     @property
     def held(self) -> int:
         """How many characters wait for what comes next."""
-        return max((len(one.pending) for one in self._passes), default=0)
+        return len(self._begun) + max((len(one.pending) for one in self._passes), default=0)
 
     def feed(self, text: str, *, final: bool = False) -> str:
         """What is decided now; all of it when the piece is the `final` one."""
+        if not self._escaped:
+            text = self._without_begun(text, final)
         given = text
         for number, one in enumerate(self._passes):
             decided = one.read(text, self._written, final=final)
@@ -113,6 +117,15 @@ class StreamRedactor:
     def flush(self) -> str:
         """The text is over: the rest of it."""
         return self.feed("", final=True)
+
+    def _without_begun(self, text: str, final: bool) -> str:
+        """What has come of a text but for an escape that has only begun, which is kept."""
+        text, self._begun = self._begun + text, ""
+        if final or "\\" not in text:
+            return text
+        end = without_begun_escape(text)
+        self._begun = text[end:]
+        return text[:end]
 
     def seen_before(self) -> bytes:
         """The view of the last characters given away: the context of what follows the text."""
@@ -135,18 +148,17 @@ def _score(rule: Rule) -> float:
 class _Pass:
     """One scanner's way through a text."""
 
-    __slots__ = ("_escaped", "_place", "_scanner", "kept", "pending")
+    __slots__ = ("_place", "_scanner", "kept", "pending")
 
-    def __init__(self, scanner: Scanner, before: bytes, place: int, escaped: bool) -> None:
+    def __init__(self, scanner: Scanner, before: bytes, place: int) -> None:
         self._scanner = scanner
-        self._escaped = escaped
         self._place = place
         self.kept = before
         self.pending = ""
 
     def read(self, text: str, written: Written, *, final: bool) -> str:
         """What a piece decides, with what is `written` for each finding: its text, its rule, where it began."""
-        view = View(self.pending + text, escaped=self._escaped)
+        view = View(self.pending + text)
         before = len(self.kept)
         seen = self.kept + view.seen
         matches, open_from = self._scanner.scan(seen, before, final=final)

@@ -8,7 +8,8 @@ no use for: 30 kinds of letters, so that words of other scripts differ, and one 
 are matched over bytes, which is fast, and an offset in the view is an offset in the text, but for what was left out. As
 no character's mapping depends on its neighbours, a view can be built piece by piece.
 
-A view may see through JSON's escapes as well. Then `\\u0040` is one character of the view and six of the text.
+A view sees through JSON's escapes, too, since many a text is JSON, or code, or quotes some: `\\u0040` is one character
+of the view and six of the text.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _NOTHING = b""
 _KEPT = 1 << 16
 #: A character beyond the basic plane is two escapes, which are one.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[\"\\/bfnrt])")
+#: An escape that is cut, or the first half of a character that two escapes make.
+BEGUN_ESCAPE = re.compile(r"\\(?:u(?:[0-9A-Fa-f]{0,3}|[dD][89abAB][0-9A-Fa-f]{2}(?:\\(?:u[0-9A-Fa-f]{0,3})?)?))?\Z")
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -85,11 +88,11 @@ class View:
 
     __slots__ = ("_ends", "_starts", "seen", "text")
 
-    def __init__(self, text: str, *, escaped: bool = False) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
         self._starts: Sequence[int] | None = None
         self._ends: Sequence[int] = ()
-        if escaped and "\\" in text:
+        if "\\" in text:
             self._index(*_characters(text))
         elif text.isascii():
             self.seen = text.encode()
@@ -125,6 +128,17 @@ def see(text: str) -> bytes:
 def unescaped(text: str) -> str:
     """What JSON's escapes in a text stand for. What is no escape stays as it is."""
     return _ESCAPE.sub(lambda match: _character(match[0]), text)
+
+
+def without_begun_escape(text: str) -> int:
+    """How much of a text there is before an escape that its end has cut; the second of two backslashes begins none."""
+    begun = BEGUN_ESCAPE.search(text)
+    while begun:
+        before = text[: begun.start()]
+        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
+            return begun.start()
+        begun = BEGUN_ESCAPE.search(text, begun.start() + 1)
+    return len(text)
 
 
 def _characters(text: str) -> tuple[str, list[int], list[int]]:

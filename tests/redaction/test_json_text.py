@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from redaction.redacting import compiled, cut, redactor
 from redaction.test_streaming import sizes, streamed, texts
 
-from extproc.redaction import ENTITIES, Action, Placeholders, Restorer, json_text
+from extproc.redaction import ENTITIES, Action, Placeholders, Restorer
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -149,10 +149,3 @@ def test_of_two_backslashes_the_second_begins_no_escape():
     stream = compiled("EMAIL_ADDRESS").json_stream(Placeholders())
 
     assert streamed(stream, [r"x\\ud835\u", "0040example.com"]) == r"x\\<EMAIL_ADDRESS_1>"
-
-
-@pytest.mark.parametrize(
-    ("text", "length"), [("ab", 2), ("ab\\", 2), ("ab\\u00", 2), ("ab\\\\", 4), ("ab\\\\\\", 4), ("ab\\\\u00", 7)]
-)
-def test_only_an_escape_that_has_begun_waits(text, length):
-    assert json_text._without_begun_escape(text) == length
