@@ -26,7 +26,10 @@ from extproc.providers.texts import Channel, walk
 
 #: Version, time, nonce, one block and the code of authentication are 73 bytes.
 _BEGINNING = b"gAAAAA"
-_TOKEN = re.compile(r"(?<![\w-])gAAAAA[A-Za-z0-9_-]{92,}={0,2}")
+#: No part of a longer word, but for the letters that an escape of JSON ends in.
+_TOKEN = re.compile(
+    r"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))gAAAAA[A-Za-z0-9_-]{92,}={0,2}",
+)
 
 
 class Sealing(Redaction):
