@@ -76,9 +76,9 @@ class Replacement:
 class StreamRedactor:
     """Feed it a text's pieces; it gives what is decided. Raises `Blocked`, and is of no more use then.
 
-    `escaped` texts are the inside of JSON's strings, cut at no escape: a value is what its escapes stand for. In others
-    escapes are seen through as well, but a value is what is written there. `before` is the view of what stands before
-    the text and belongs to another one, `place` how many characters that was.
+    Escapes are seen through, and a value is what is written there. `escaped` texts are the inside of JSON's strings,
+    cut at no escape of theirs: what those stand for is the text. `before` is the view of what stands before the text
+    and belongs to another one, `place` how many characters that was.
     """
 
     __slots__ = ("_begun", "_escaped", "_passes", "_replacement", "findings")
@@ -96,7 +96,7 @@ class StreamRedactor:
         self._replacement = replacement
         self._escaped = escaped
         self._begun = ""
-        self._passes = [_Pass(scanner, before, place) for scanner in scanners]
+        self._passes = [_Pass(scanner, before, place, escaped) for scanner in scanners]
         self.findings = Findings() if findings is None else findings
 
     @property
@@ -106,8 +106,7 @@ class StreamRedactor:
 
     def feed(self, text: str, *, final: bool = False) -> str:
         """What is decided now; all of it when the piece is the `final` one."""
-        if not self._escaped:
-            text = self._without_begun(text, final)
+        text = self._without_begun(text, final)
         given = text
         for number, one in enumerate(self._passes):
             decided = one.read(text, self._written, final=final)
@@ -123,7 +122,7 @@ class StreamRedactor:
         text, self._begun = self._begun + text, ""
         if final or "\\" not in text:
             return text
-        end = without_begun_escape(text)
+        end = without_begun_escape(text, escaped=self._escaped)
         self._begun = text[end:]
         return text[:end]
 
@@ -148,17 +147,18 @@ def _score(rule: Rule) -> float:
 class _Pass:
     """One scanner's way through a text."""
 
-    __slots__ = ("_place", "_scanner", "kept", "pending")
+    __slots__ = ("_escaped", "_place", "_scanner", "kept", "pending")
 
-    def __init__(self, scanner: Scanner, before: bytes, place: int) -> None:
+    def __init__(self, scanner: Scanner, before: bytes, place: int, escaped: bool) -> None:
         self._scanner = scanner
+        self._escaped = escaped
         self._place = place
         self.kept = before
         self.pending = ""
 
     def read(self, text: str, written: Written, *, final: bool) -> str:
         """What a piece decides, with what is `written` for each finding: its text, its rule, where it began."""
-        view = View(self.pending + text)
+        view = View(self.pending + text, escaped=self._escaped)
         before = len(self.kept)
         seen = self.kept + view.seen
         matches, open_from = self._scanner.scan(seen, before, final=final)

@@ -148,4 +148,17 @@ def test_a_dry_run_leaves_numbers_as_they_are():
 def test_of_two_backslashes_the_second_begins_no_escape():
     stream = compiled("EMAIL_ADDRESS").json_stream(Placeholders())
 
-    assert streamed(stream, [r"x\\ud835\u", "0040example.com"]) == r"x\\<EMAIL_ADDRESS_1>"
+    assert streamed(stream, [r"x\\joe\u", "0040example.com"]) == r"x\\<EMAIL_ADDRESS_1>"
+
+
+@pytest.mark.parametrize(
+    "text", [r'{"a": "\n4111 1111 1111 1111"}', r"joe\u0040example.com", r"\\", "\\\n joe@example.com\\"]
+)
+def test_a_string_with_escapes_of_its_own_is_searched_as_the_text_that_it_is(text):
+    kinds = compiled("EMAIL_ADDRESS", "CREDIT_CARD")
+    vault, encoded = Placeholders(), json.dumps({"key": text})
+    masked = kinds.redact(text, Placeholders()).text
+
+    assert json.loads(kinds.redact_json_text(encoded, vault).text) == {"key": masked}
+    assert json.loads(streamed(kinds.json_stream(vault), encoded)) == {"key": masked}
+    assert Restorer(vault, escaped=True).restore(json.dumps({"key": masked})) == encoded

@@ -41,12 +41,12 @@ def test_a_view_can_be_built_piece_by_piece(one, two):
     assert see(one) + see(two) == see(one + two)
 
 
-@given(st.text(st.characters() | st.sampled_from("\u200b\xad\uff20 a"), min_size=1))
+@given(st.text(st.characters() | st.sampled_from("\u200b\xad\uff20 a\\n"), min_size=1))
 def test_every_place_of_the_view_leads_to_its_character(text):
     view = View(text)
 
     for place in range(len(view.seen)):
-        assert see(text[view.start(place) : view.end(place + 1)]) == view.seen[place : place + 1]
+        assert see(unescaped(text[view.start(place) : view.end(place + 1)])) == view.seen[place : place + 1]
     assert view.start(len(view.seen)) == len(text)
 
 
@@ -55,6 +55,7 @@ def test_an_escaped_text_is_seen_as_what_it_stands_for(text):
     escaped = json.dumps(text)[1:-1]
 
     assert View(escaped).seen == see(text)
+    assert View(escaped, escaped=True).seen == View(text).seen
     assert unescaped(escaped) == text
 
 
@@ -77,7 +78,8 @@ def test_the_table_of_characters_does_not_grow_without_end():
 
 
 @pytest.mark.parametrize(
-    ("text", "length"), [("ab", 2), ("ab\\", 2), ("ab\\u00", 2), ("ab\\\\", 4), ("ab\\\\\\", 4), ("ab\\\\u00", 7)]
+    ("text", "length"),
+    [("ab", 2), ("ab\\", 2), ("ab\\u00", 2), ("ab\\\\", 4), ("ab\\\\\\", 4), ("ab\\\\u00", 7), (r"a\\ud835\u", 8)],
 )
 def test_only_an_escape_that_has_begun_waits(text, length):
     assert without_begun_escape(text) == length
