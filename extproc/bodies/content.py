@@ -40,6 +40,8 @@ class Content:
         self._api = api
         self._asked = asked if len(asked) <= MOST_BYTES else None
         self._redaction = redaction
+        #: Why what was asked passed guardrails that did not look into it; `""` where they did.
+        self._unsearched = redaction.unsearched if redaction is not None and redaction.acts else ""
         self._answer: _Document | _Stream | None = None
 
     @property
@@ -73,6 +75,8 @@ class Content:
         )
 
     def _request(self, storing: Redaction) -> Any:
+        if self._unsearched:
+            raise RedactionFailed(self._unsearched)
         if self._asked is None:
             raise RedactionFailed("text_too_long")
         spec = Fields(self._api.REQUEST_TEXTS)

@@ -114,6 +114,11 @@ class Redaction:
         return bool(self._policies) and all(policy.passes_unsearched for policy in self._policies)
 
     @property
+    def acts(self) -> bool:
+        """Whether any policy is more than tried out."""
+        return any(not policy.dry_run for policy in self._policies)
+
+    @property
     def reads_answers(self) -> bool:
         """Whether answers are looked into: to redact them, or to put back what the request had masked."""
         return self._restores or any(policy.searches(Direction.RESPONSE) for policy in self._policies)
