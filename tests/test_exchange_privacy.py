@@ -61,6 +61,17 @@ async def test_what_a_guardrail_masks_in_metadata_is_masked_on_the_receipt():
     assert receipt.metadata == {"asked_by": "<EMAIL_ADDRESS_1>"}
 
 
+async def test_what_came_encrypted_is_on_no_receipt_in_the_clear():
+    secret = Fernet.generate_key()
+    token = Fernet(secret).encrypt(b"for my eyes only").decode()
+    world = World()
+    world.more = {"payload_keys": PayloadKeys([PayloadKey(SecretRef("env", "K"))], lambda _: secret.decode())}
+
+    receipt = await receipt_of(world, metadata={"note": token}, messages=[{"role": "user", "content": token}])
+
+    assert receipt.metadata == {"note": token}
+
+
 @pytest.mark.parametrize("fields", [{}, {"metadata": {"user_consent": "storage:false"}}])
 async def test_a_request_without_the_consent_that_is_demanded_is_refused(fields):
     world = World()

@@ -40,6 +40,8 @@ class Content:
         self._api = api
         self._asked = asked if len(asked) <= MOST_BYTES else None
         self._redaction = redaction
+        #: Why what was asked passed guardrails that did not look into it; `""` where they did.
+        self._unsearched = redaction.unsearched if redaction is not None and redaction.acts else ""
         self._answer: _Document | _Stream | None = None
 
     @property
@@ -73,6 +75,8 @@ class Content:
         )
 
     def _request(self, storing: Redaction) -> Any:
+        if self._unsearched:
+            raise RedactionFailed(self._unsearched)
         if self._asked is None:
             raise RedactionFailed("text_too_long")
         spec = Fields(self._api.REQUEST_TEXTS)
@@ -111,7 +115,7 @@ class _Document:
         """It is read when it is asked for."""
 
     def whole(self) -> Any:
-        """Raises `RedactionFailed` for what is too long, `DecodeError` for what is no JSON."""
+        """Raises `RedactionFailed` for what is too long, `DecodeError` or `UnicodeDecodeError` for what is no JSON."""
         if self.size > MOST_BYTES:
             raise RedactionFailed("text_too_long")
         return msgspec.json.decode(b"".join(self._chunks)) if self._chunks else {}
@@ -168,7 +172,7 @@ class _Stream:
                 return
             try:
                 self._assembled.feed(msgspec.json.decode(event.data))
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
 
     def _measure(self) -> None:
@@ -192,7 +196,7 @@ def _or_why(made: Callable[[], Any]) -> Any:
         return {"left_out": failure.reason}
     except Blocked:
         return {"left_out": "blocked"}
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {"left_out": "not_json"}
 
 

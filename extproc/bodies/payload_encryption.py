@@ -26,7 +26,14 @@ from extproc.providers.texts import Channel, walk
 
 #: Version, time, nonce, one block and the code of authentication are 73 bytes.
 _BEGINNING = b"gAAAAA"
-_TOKEN = re.compile(r"(?<![\w-])gAAAAA[A-Za-z0-9_-]{92,}={0,2}")
+#: No part of a longer word, but for the letters that an escape of JSON ends in.
+_TOKEN = re.compile(
+    r"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))gAAAAA[A-Za-z0-9_-]{92,}={0,2}",
+)
+
+
+#: What is written down of a request, which must not be what was encrypted.
+_NOTED = frozenset({"metadata", "litellm_metadata"})
 
 
 class Sealing(Redaction):
@@ -40,12 +47,14 @@ class Sealing(Redaction):
 
     def open(self, api: Api, document: Document) -> None:
         """Replace the tokens of a request, in place. Raises `MalformedBody` for one that this key does not open."""
-        if not any(_BEGINNING in bytes(raw) for raw in document.values()):
+        texts = {name: raw for name, raw in document.items() if name not in _NOTED}
+        if not any(_BEGINNING in bytes(raw) for raw in texts.values()):
             return
         try:
-            walk_document(document, api.REQUEST_TEXTS, _Opened(self), self.checkpoint)
+            walk_document(texts, api.REQUEST_TEXTS, _Opened(self), self.checkpoint)
         except (UnknownShape, msgspec.DecodeError, RecursionError):
             raise MalformedBody("An encrypted text stands where none is expected.") from None
+        document.update(texts)
 
     def answer(self, api: Api, body: bytes) -> bytes:
         """A whole answer, encrypted. Raises `RedactionFailed`."""

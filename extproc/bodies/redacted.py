@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from extproc.bodies import response
 from extproc.bodies.event_template import Echo, EventTemplate
 from extproc.bodies.redaction import Aside, Redaction
 from extproc.bodies.response import EventStreamBody, OpaqueBody, PlainBody, ResponseBody
@@ -31,7 +32,18 @@ _NAMING = re.compile(rb"(?:event|id|retry): ?[A-Za-z0-9_.:/+=-]*")
 def body(
     api: Api, redaction: Redaction, headers: Mapping[bytes, bytes], *, failed: bool, hide_usage: bool, limit: int
 ) -> ResponseBody:
-    """The body of a response with these headers; `failed` ones have no usage. One that cannot be read never passes."""
+    """The body of a response with these headers; `failed` ones have no usage. One that cannot be read passes where no
+    policy minds, else it is withheld."""
+    made = _searched(api, redaction, headers, failed=failed, hide_usage=hide_usage, limit=limit)
+    if not isinstance(made, WithheldBody) or not redaction.may_fail or redaction.refuses_streams:
+        return made
+    redaction.failed = "unreadable_answer"
+    return OpaqueBody() if failed else response.body(api, headers, limit, hide_usage=hide_usage)
+
+
+def _searched(
+    api: Api, redaction: Redaction, headers: Mapping[bytes, bytes], *, failed: bool, hide_usage: bool, limit: int
+) -> ResponseBody:
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if headers.get(b"content-encoding", b"identity") != b"identity":
         return WithheldBody()

@@ -63,6 +63,11 @@ class Compiled(msgspec.Struct, frozen=True):
     def dry_run(self) -> bool:
         return self.request.dry_run
 
+    @property
+    def passes_unsearched(self) -> bool:
+        """Whether what cannot be searched passes; what is only tried out refuses nothing."""
+        return self.on_failure is OnFailure.ALLOW or self.dry_run
+
     def redactor(self, direction: Direction) -> Redactor:
         return self.request if direction is Direction.REQUEST else self.response
 
@@ -106,7 +111,12 @@ class Redaction:
     @property
     def may_fail(self) -> bool:
         """Whether every policy lets pass what cannot be searched. Encryption has none, and never does."""
-        return bool(self._policies) and all(policy.on_failure is OnFailure.ALLOW for policy in self._policies)
+        return bool(self._policies) and all(policy.passes_unsearched for policy in self._policies)
+
+    @property
+    def acts(self) -> bool:
+        """Whether any policy is more than tried out."""
+        return any(not policy.dry_run for policy in self._policies)
 
     @property
     def reads_answers(self) -> bool:
@@ -181,7 +191,7 @@ class Redaction:
             try:
                 found = await policy.inspection.inspector.inspect(texts.texts)
             except InspectionFailed as failure:
-                if policy.on_failure is OnFailure.REFUSE and not policy.dry_run:
+                if not policy.passes_unsearched:
                     raise
                 self.uninspected = failure.reason
                 continue
@@ -295,6 +305,9 @@ class Texts:
         self._redaction.checkpoint()
         vault, guarded = self._redaction._vault, False
         for redactor in self._redactors:
+            if redactor.dry_run and len(text) > redactor.longest_text:
+                self._redaction.uninspected = "text_too_long"
+                continue
             redact = redactor.redact_json_text if escaped else redactor.redact
             text, findings = redact(text, vault, guarded=guarded, checkpoint=self._redaction.checkpoint)
             guarded = guarded or redactor.guards

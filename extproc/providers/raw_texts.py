@@ -105,7 +105,7 @@ class _Walk:
 
     def _element(self, raw: bytes, spec: Spec, level: int) -> bytes:
         """An element of a list that is large itself, or stands beside one that is."""
-        if isinstance(spec, Kind) and spec is not KEEP and raw.startswith((b"[", b"{")):
+        if isinstance(spec, Kind) and spec is not KEEP and not raw.startswith(b'"'):
             raise UnknownShape("something else than texts")
         if not isinstance(spec, Parts) or raw.startswith(b'"'):
             return self.json(raw, spec, level)

@@ -18,6 +18,7 @@ from typing import ClassVar
 from extproc.redaction.recognizer import CONTEXT_CHARS
 from extproc.redaction.scanner import Scanner
 from extproc.redaction.streaming import Findings, Replacement, StreamRedactor
+from extproc.redaction.view import BEGUN_ESCAPE, without_begun_escape
 
 #: A number is shorter, and so is the white space around it: what is longer is read as text.
 MAX_SCALAR_CHARS = 1024
@@ -26,8 +27,6 @@ MAX_DEPTH = 1000
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r'[^"{}\[\],:]*')
 _IN_STRING = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])[^"\\\x00-\x1f]*)*')
-#: An escape that is cut, or the first half of a character that two escapes make.
-_BEGUN_ESCAPE = re.compile(r"\\(?:u(?:[0-9A-Fa-f]{0,3}|[dD][89abAB][0-9A-Fa-f]{2}(?:\\(?:u[0-9A-Fa-f]{0,3})?)?))?\Z")
 _LITERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 
 
@@ -109,8 +108,8 @@ class JsonStreamRedactor:
     def _inside(self, string: StreamRedactor, final: bool) -> str | None:
         """What of a string has arrived, or its closing quote."""
         end = _run(_IN_STRING, self._unread)
-        if not final and (end == len(self._unread) or _BEGUN_ESCAPE.match(self._unread, end)):
-            end = _without_begun_escape(self._unread)
+        if not final and (end == len(self._unread) or BEGUN_ESCAPE.match(self._unread, end)):
+            end = without_begun_escape(self._unread)
             return string.feed(self._take(end)) if end else None
         if end:
             return string.feed(self._take(end))
@@ -124,7 +123,7 @@ class JsonStreamRedactor:
         """What is no JSON: all of it, but for an escape that has only begun."""
         if self._string is None:
             self._string = self._stream()
-        end = len(self._unread) if final else _without_begun_escape(self._unread)
+        end = len(self._unread) if final else without_begun_escape(self._unread)
         return self._string.feed(self._take(end)) if end else None
 
     def _become_text(self) -> str:
@@ -191,14 +190,3 @@ def _run(characters: re.Pattern[str], text: str) -> int:
     """How many characters a text begins with that a pattern, which may match nothing, takes."""
     match = characters.match(text)
     return match.end() if match else 0
-
-
-def _without_begun_escape(text: str) -> int:
-    """How much of a text there is before an escape that its end has cut; the second of two backslashes begins none."""
-    begun = _BEGUN_ESCAPE.search(text)
-    while begun:
-        before = text[: begun.start()]
-        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
-            return begun.start()
-        begun = _BEGUN_ESCAPE.search(text, begun.start() + 1)
-    return len(text)

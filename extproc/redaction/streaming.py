@@ -18,7 +18,7 @@ from extproc.errors import Blocked
 from extproc.redaction.placeholders import LITERAL, Placeholders
 from extproc.redaction.recognizer import CONTEXT_CHARS, scored_in_context
 from extproc.redaction.scanner import Action, Match, Rule, Scanner
-from extproc.redaction.view import View, unescaped
+from extproc.redaction.view import View, unescaped, without_begun_escape
 
 #: A finding's text, its rule and its place; gives what comes instead.
 Written: TypeAlias = Callable[[str, Rule, int], str]
@@ -76,11 +76,12 @@ class Replacement:
 class StreamRedactor:
     """Feed it a text's pieces; it gives what is decided. Raises `Blocked`, and is of no more use then.
 
-    `escaped` texts are the inside of JSON's strings, cut at no escape. `before` is the view of what stands before the
-    text and belongs to another one, `place` how many characters that was.
+    Escapes are seen through, and a value is what is written there. `escaped` texts are the inside of JSON's strings,
+    cut at no escape of theirs: what those stand for is the text. `before` is the view of what stands before the text
+    and belongs to another one, `place` how many characters that was.
     """
 
-    __slots__ = ("_escaped", "_passes", "_replacement", "findings")
+    __slots__ = ("_begun", "_escaped", "_passes", "_replacement", "findings")
 
     def __init__(
         self,
@@ -94,16 +95,18 @@ class StreamRedactor:
     ) -> None:
         self._replacement = replacement
         self._escaped = escaped
+        self._begun = ""
         self._passes = [_Pass(scanner, before, place, escaped) for scanner in scanners]
         self.findings = Findings() if findings is None else findings
 
     @property
     def held(self) -> int:
         """How many characters wait for what comes next."""
-        return max((len(one.pending) for one in self._passes), default=0)
+        return len(self._begun) + max((len(one.pending) for one in self._passes), default=0)
 
     def feed(self, text: str, *, final: bool = False) -> str:
         """What is decided now; all of it when the piece is the `final` one."""
+        text = self._without_begun(text, final)
         given = text
         for number, one in enumerate(self._passes):
             decided = one.read(text, self._written, final=final)
@@ -113,6 +116,15 @@ class StreamRedactor:
     def flush(self) -> str:
         """The text is over: the rest of it."""
         return self.feed("", final=True)
+
+    def _without_begun(self, text: str, final: bool) -> str:
+        """What has come of a text but for an escape that has only begun, which is kept."""
+        text, self._begun = self._begun + text, ""
+        if final or "\\" not in text:
+            return text
+        end = without_begun_escape(text, escaped=self._escaped)
+        self._begun = text[end:]
+        return text[:end]
 
     def seen_before(self) -> bytes:
         """The view of the last characters given away: the context of what follows the text."""

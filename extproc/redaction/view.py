@@ -8,7 +8,8 @@ no use for: 30 kinds of letters, so that words of other scripts differ, and one 
 are matched over bytes, which is fast, and an offset in the view is an offset in the text, but for what was left out. As
 no character's mapping depends on its neighbours, a view can be built piece by piece.
 
-A view may see through JSON's escapes as well. Then `\\u0040` is one character of the view and six of the text.
+A view sees through JSON's escapes, too, since many a text is JSON, or code, or quotes some: `\\u0040` is one character
+of the view and six of the text. A string of JSON is such a text, too, once its own escapes are seen through.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _NOTHING = b""
 _KEPT = 1 << 16
 #: A character beyond the basic plane is two escapes, which are one.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|[\"\\/bfnrt])")
+#: An escape that is cut, or the first half of a character that two escapes make.
+BEGUN_ESCAPE = re.compile(r"\\(?:u(?:[0-9A-Fa-f]{0,3}|[dD][89abAB][0-9A-Fa-f]{2}(?:\\(?:u[0-9A-Fa-f]{0,3})?)?))?\Z")
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -80,7 +83,7 @@ class View:
     """A text and how it is seen.
 
     `seen` are the bytes to match. `starts` and `ends` are, for each of them, where its character begins and ends in
-    `text`; `None` where a byte is a character.
+    `text`; `None` where a byte is a character. `escaped` texts are the inside of JSON's strings.
     """
 
     __slots__ = ("_ends", "_starts", "seen", "text")
@@ -89,8 +92,8 @@ class View:
         self.text = text
         self._starts: Sequence[int] | None = None
         self._ends: Sequence[int] = ()
-        if escaped and "\\" in text:
-            self._index(*_characters(text))
+        if "\\" in text:
+            self._index(*_twice(text) if escaped else _characters(text))
         elif text.isascii():
             self.seen = text.encode()
         else:
@@ -127,6 +130,24 @@ def unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda match: _character(match[0]), text)
 
 
+def without_begun_escape(text: str, *, escaped: bool = False) -> int:
+    """How much of a text there is before an escape that its end has cut; the second of two backslashes begins none.
+
+    Of an `escaped` text, which is cut at no escape itself, that is an escape of the text that it stands for.
+    """
+    if escaped:
+        plain, starts, _ = _characters(text)
+        end = without_begun_escape(plain)
+        return starts[end] if end < len(plain) else len(text)
+    begun = BEGUN_ESCAPE.search(text)
+    while begun:
+        before = text[: begun.start()]
+        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
+            return begun.start()
+        begun = BEGUN_ESCAPE.search(text, begun.start() + 1)
+    return len(text)
+
+
 def _characters(text: str) -> tuple[str, list[int], list[int]]:
     """The characters that an escaped text stands for, and where each begins and ends in it."""
     plain: list[str] = []
@@ -142,6 +163,15 @@ def _characters(text: str) -> tuple[str, list[int], list[int]]:
     starts += range(at, len(text))
     ends += range(at + 1, len(text) + 1)
     return "".join([*plain, text[at:]]), starts, ends
+
+
+def _twice(text: str) -> tuple[str, list[int], list[int]]:
+    """The same for a text that its escapes stand for and that has escapes of its own."""
+    plain, starts, ends = _characters(text)
+    if "\\" not in plain:
+        return plain, starts, ends
+    seen, firsts, lasts = _characters(plain)
+    return seen, [starts[at] for at in firsts], [ends[at - 1] for at in lasts]
 
 
 def _character(escape: str) -> str:

@@ -15,7 +15,7 @@ from extproc.bodies.content import MOST_BYTES, MOST_STORED_BYTES, Content
 from extproc.bodies.redaction import Compiled, Redaction
 from extproc.errors import RedactionFailed
 from extproc.providers import anthropic_messages, openai_chat, openai_embeddings
-from extproc.redaction import Action, Direction, Policy
+from extproc.redaction import Action, Direction, Policy, custom
 
 EMAIL, CARD = "ann@company.com", "4111 1111 1111 1111"
 JSON, SSE = {b"content-type": b"application/json"}, {b"content-type": b"text/event-stream"}
@@ -214,6 +214,20 @@ def test_an_answer_that_others_are_asked_about_is_left_out():
     assert found["response"] == {"left_out": "inspected_elsewhere"}
 
 
+@pytest.mark.parametrize(("dry_run", "stored"), [(False, False), (True, True)])
+def test_a_request_that_passed_its_guardrail_unsearched_is_left_out(dry_run, stored):
+    words = (custom.deny_list("TABOO", ["nightingale"]),)
+    settings = {"request": {"TABOO": Action.MASK}, "custom": words, "dry_run": dry_run}
+    redaction = Redaction([policy(**settings)], b"")
+    redaction.failed = "timeout"
+    content = Content(openai_chat, asking("about nightingale"), redaction)
+    found = told(content, JSON, answer("ok"))
+
+    assert ("messages" in found["request"]) is stored
+    assert stored or found["request"] == {"left_out": "timeout"}
+    assert said(found) == "ok"
+
+
 def test_images_and_sounds_become_a_word():
     parts = [
         {"type": "text", "text": "look"},
@@ -244,6 +258,8 @@ def test_a_part_of_an_unknown_type_is_not_stored(part):
         (JSON, [], {}),
         (JSON, [b'{"choices": [', b"nonsense"], {"left_out": "not_json"}),
         (JSON, [b"[" * 100_000], {"left_out": "not_json"}),
+        (JSON, [b'{"choices": "\xff"}'], {"left_out": "not_json"}),
+        (SSE, [b'data: {"choices": "\xff"}\n\n'], {}),
         (JSON, [b" " * MOST_BYTES, b"{}"], {"left_out": "text_too_long"}),
         (SSE, [b"data: nonsense\n\n", b": comment\n\n", b"data: {"], {}),
     ],

@@ -61,6 +61,16 @@ def test_tokens_in_the_arguments_of_a_tool_call_leave_json():
     assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"to": 'say "hi"\n'}
 
 
+@pytest.mark.parametrize("before", ["\n", "\t", "\x01", "\u2028"])
+def test_tokens_behind_an_escape_of_json_are_opened_too(before):
+    call = {"name": "f", "arguments": json.dumps({"to": before + token("you")})}
+
+    message, count = opened({"role": "assistant", "function_call": call, "more": {"to": before + token("me")}})
+
+    assert json.loads(message["function_call"]["arguments"]) == {"to": before + "you"}
+    assert (message["more"], count) == ({"to": before + "me"}, 2)
+
+
 @pytest.mark.parametrize("text", ["plain", "", "gAAAAA", "gAAAAABshort", "x" * 500, "agAAAAA" + "b" * 200])
 def test_what_is_no_token_stays(text):
     assert opened({"role": "user", "content": text}) == ({"role": "user", "content": text}, 0)

@@ -10,6 +10,7 @@ from bodies.test_redaction import EMAIL, asked, compiled, user
 from extproc.bodies import redacted
 from extproc.bodies.redacted import RedactedErrorBody, RedactedPlainBody, RedactedStreamBody, WithheldBody
 from extproc.bodies.redaction import Redaction
+from extproc.bodies.response import OpaqueBody
 from extproc.errors import RedactionFailed
 from extproc.providers import openai_chat
 from extproc.redaction import OnFailure
@@ -47,6 +48,24 @@ def test_the_body_follows_from_its_type(kind, failed, expected):
 
 def test_a_compressed_body_is_withheld_whatever_it_is():
     assert type(chosen(JSON, encoding=b"gzip")) is WithheldBody
+
+
+@pytest.mark.parametrize("settings", [{"on_failure": OnFailure.ALLOW}, {"dry_run": True}])
+@pytest.mark.parametrize(
+    ("headers", "failed", "expected"),
+    [
+        ({b"content-type": TEXT}, False, OpaqueBody),
+        ({b"content-type": JSON, b"content-encoding": b"gzip"}, False, OpaqueBody),
+        ({b"content-type": JSON, b"content-encoding": b"gzip"}, True, OpaqueBody),
+    ],
+)
+def test_what_cannot_be_read_passes_where_no_policy_minds_and_that_is_told(settings, headers, failed, expected):
+    made = redaction(response="mask", **settings)
+
+    body = redacted.body(openai_chat, made, headers, failed=failed, hide_usage=True, limit=1_000)
+
+    assert type(body) is expected
+    assert made.failed == "unreadable_answer"
 
 
 def test_a_document_is_held_until_it_is_whole_and_then_rewritten():

@@ -212,6 +212,20 @@ def test_only_where_every_policy_says_so_does_something_pass_unsearched():
     assert (lenient.may_fail, strict.may_fail, strict.failed) == (True, False, "")
 
 
+def test_what_is_only_tried_out_refuses_nothing_and_does_not_stand_in_the_way_of_others():
+    trying = compiled("trying", dry_run=True, longest_text=20)
+    unknown, long = user([{"type": "hologram"}]), user(f"this is a long text for {EMAIL}")
+    alone, beside = Redaction([trying], b""), Redaction([trying, compiled()], b"")
+    lenient = Redaction([trying, compiled(on_failure=OnFailure.ALLOW)], b"")
+
+    assert asked(alone, long) == [long]
+    assert alone.unsearched == "text_too_long"
+    assert asked(beside, long) == [user("this is a long text for <EMAIL_ADDRESS_1>")]
+    with pytest.raises(RedactionFailed):
+        asked(beside, unknown)
+    assert (alone.may_fail, beside.may_fail, lenient.may_fail) == (True, False, True)
+
+
 def test_a_stream_may_not_open_texts_without_end(monkeypatch):
     monkeypatch.setattr(module, "MAX_CHANNELS", 2)
     texts = Redaction([compiled(response="mask")], b"").stream()

@@ -150,6 +150,8 @@ def test_only_the_outer_levels_are_looked_through_once_more(monkeypatch):
     [
         ([["a"] * 10_000], TEXT),
         ([1] * 10_000, TOKENS),
+        ([1, "a," * 10_000], TEXT),
+        ([None, "a," * 10_000], TOKENS),
         ({"a": [1] * 10_000}, TOKENS),
         ({"type": "t", "x": [1] * 10_000}, _PARTS),
         ([[1] * 10_000], _PARTS),

@@ -47,6 +47,7 @@ PIECES = [
         "_",
         "/",
         "\\u0040",
+        "\\n",
     ),
     "2001:db8::1",
 ]
@@ -147,3 +148,21 @@ def test_spans_are_places_in_the_text_as_it_came():
     streamed(stream, cut(text, [3, 9]))
 
     assert [text[span.start : span.end] for span in stream.findings.spans] == ["joe@example.com", "jim@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (r'{"paid with": "card:\n4111 1111 1111 1111"}', r'{"paid with": "card:\n<CREDIT_CARD_1>"}'),
+        (r'{"to":"\tjoe@example.com"}', r'{"to":"\t<EMAIL_ADDRESS_1>"}'),
+        (r'{"to":"joe\u0040example.com"}', r'{"to":"<EMAIL_ADDRESS_1>"}'),
+        (r'print("\nAKIAABCDEFGHIJKLMNOP")', r'print("\n<AWS_ACCESS_KEY_1>")'),
+        (r"http:\/\/joe:pass1word@example.com\/", r"<URL_CREDENTIALS_1>\/"),
+        ("joe@example.com\\", "<EMAIL_ADDRESS_1>\\"),
+    ],
+)
+def test_an_escape_in_a_text_hides_nothing_and_comes_back_as_it_was(text, masked):
+    kinds, vault = compiled(*ENTITIES), Placeholders()
+
+    assert streamed(kinds.stream(vault), text) == kinds.redact(text, vault).text == masked
+    assert Restorer(vault).restore(masked) == text

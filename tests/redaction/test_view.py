@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.redaction.view import FIRST_LETTER, LETTERS, OTHER, View, see, unescaped
+from extproc.redaction.view import FIRST_LETTER, LETTERS, OTHER, View, see, unescaped, without_begun_escape
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_a_view_can_be_built_piece_by_piece(one, two):
     assert see(one) + see(two) == see(one + two)
 
 
-@given(st.text(st.characters() | st.sampled_from("\u200b\xad\uff20 a"), min_size=1))
+@given(st.text(st.characters() | st.sampled_from("\u200b\xad\uff20 a\\n"), min_size=1))
 def test_every_place_of_the_view_leads_to_its_character(text):
     view = View(text)
 
     for place in range(len(view.seen)):
-        assert see(text[view.start(place) : view.end(place + 1)]) == view.seen[place : place + 1]
+        assert see(unescaped(text[view.start(place) : view.end(place + 1)])) == view.seen[place : place + 1]
     assert view.start(len(view.seen)) == len(text)
 
 
@@ -54,17 +54,18 @@ def test_every_place_of_the_view_leads_to_its_character(text):
 def test_an_escaped_text_is_seen_as_what_it_stands_for(text):
     escaped = json.dumps(text)[1:-1]
 
-    assert View(escaped, escaped=True).seen == see(text)
+    assert View(escaped).seen == see(text)
+    assert View(escaped, escaped=True).seen == View(text).seen
     assert unescaped(escaped) == text
 
 
 def test_what_is_no_escape_is_seen_as_it_stands():
-    assert View(r"\q\u12 \\u0040", escaped=True).seen == rb"\q\u12 \u0040"
+    assert View(r"\q\u12 \\u0040").seen == rb"\q\u12 \u0040"
     assert unescaped(r"\q\/") == r"\q/"
 
 
 def test_places_behind_an_escape_are_places_in_the_text():
-    view = View(r"a\u0040b", escaped=True)
+    view = View(r"a\u0040b")
 
     assert view.seen == b"a@b"
     assert (view.start(1), view.end(2), view.start(3)) == (1, 7, 8)
@@ -74,3 +75,11 @@ def test_the_table_of_characters_does_not_grow_without_end():
     many = "".join(map(chr, range(0x20000, 0x32000)))
 
     assert see(many) == see(many)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("ab", 2), ("ab\\", 2), ("ab\\u00", 2), ("ab\\\\", 4), ("ab\\\\\\", 4), ("ab\\\\u00", 7), (r"a\\ud835\u", 8)],
+)
+def test_only_an_escape_that_has_begun_waits(text, length):
+    assert without_begun_escape(text) == length
