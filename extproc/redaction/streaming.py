@@ -106,7 +106,8 @@ class StreamRedactor:
 
     def feed(self, text: str, *, final: bool = False) -> str:
         """What is decided now; all of it when the piece is the `final` one."""
-        text = self._without_begun(text, final)
+        if self._begun or "\\" in text:
+            text = self._without_begun(text, final)
         given = text
         for number, one in enumerate(self._passes):
             decided = one.read(text, self._written, final=final)
@@ -120,7 +121,7 @@ class StreamRedactor:
     def _without_begun(self, text: str, final: bool) -> str:
         """What has come of a text but for an escape that has only begun, which is kept."""
         text, self._begun = self._begun + text, ""
-        if final or "\\" not in text:
+        if final:
             return text
         end = without_begun_escape(text, escaped=self._escaped)
         self._begun = text[end:]
