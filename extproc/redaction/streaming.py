@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from extproc.errors import Blocked
+from extproc.errors import Blocked, TextTooLong
 from extproc.redaction.placeholders import LITERAL, Placeholders
 from extproc.redaction.recognizer import CONTEXT_CHARS, scored_in_context
 from extproc.redaction.scanner import Action, Match, Rule, Scanner
 from extproc.redaction.view import View, unescaped, without_begun_escape
 
+#: So much of a text may wait for what comes next: twice the longest match with all of it in escapes, and a slice.
+MAX_PENDING_CHARS = 256 * 1024
+_LONG_CHARS = 64
 #: A finding's text, its rule and its place; gives what comes instead.
 Written: TypeAlias = Callable[[str, Rule, int], str]
 
@@ -148,18 +151,19 @@ def _score(rule: Rule) -> float:
 class _Pass:
     """One scanner's way through a text."""
 
-    __slots__ = ("_escaped", "_place", "_scanner", "kept", "pending")
+    __slots__ = ("_escaped", "_place", "_scanner", "_waiting", "kept", "pending")
 
     def __init__(self, scanner: Scanner, before: bytes, place: int, escaped: bool) -> None:
         self._scanner = scanner
         self._escaped = escaped
         self._place = place
+        self._waiting: View | None = None
         self.kept = before
         self.pending = ""
 
     def read(self, text: str, written: Written, *, final: bool) -> str:
         """What a piece decides, with what is `written` for each finding: its text, its rule, where it began."""
-        view = View(self.pending + text, escaped=self._escaped)
+        view = self._view(text)
         before = len(self.kept)
         seen = self.kept + view.seen
         matches, open_from = self._scanner.scan(seen, before, final=final)
@@ -169,7 +173,24 @@ class _Pass:
         self._place += last
         self.pending = view.text[last:]
         self.kept = seen[max(0, open_from - CONTEXT_CHARS) : open_from]
+        if len(self.pending) > _LONG_CHARS:
+            self._keep(view, open_from - before)
         return given
+
+    def _view(self, text: str) -> View:
+        """The view of what waits and of what has come. To make a short one again is the least work."""
+        view, self._waiting = self._waiting, None
+        if view is None:
+            return View(self.pending + text, escaped=self._escaped)
+        view.grow(text)
+        return view
+
+    def _keep(self, view: View, at: int) -> None:
+        """A long view is kept. What nobody sees may wait without end, for nothing in it is ever decided."""
+        if len(self.pending) > MAX_PENDING_CHARS:
+            raise TextTooLong(len(self.pending), MAX_PENDING_CHARS)
+        view.drop(at)
+        self._waiting = view
 
     def _replaced(self, view: View, matches: Sequence[Match], last: int, written: Written) -> str:
         given, at, before = [], 0, len(self.kept)

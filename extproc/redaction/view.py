@@ -17,7 +17,6 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Sequence
 
 #: Bytes of the view for what Latin-1 does not have; they are control characters there, which become `OTHER`, too.
 FIRST_LETTER, LETTERS, OTHER = 0x80, 30, 0x9F
@@ -84,14 +83,19 @@ class View:
 
     `seen` are the bytes to match. `starts` and `ends` are, for each of them, where its character begins and ends in
     `text`; `None` where a byte is a character. `escaped` texts are the inside of JSON's strings.
+
+    A view of what waits in a stream is made to grow, and dropped from, so that a piece costs what the piece is long.
     """
 
-    __slots__ = ("_ends", "_starts", "seen", "text")
+    __slots__ = ("_base", "_ends", "_escaped", "_starts", "seen", "text")
 
     def __init__(self, text: str, *, escaped: bool = False) -> None:
         self.text = text
-        self._starts: Sequence[int] | None = None
-        self._ends: Sequence[int] = ()
+        self._escaped = escaped
+        self._starts: list[int] | None = None
+        self._ends: list[int] = []
+        #: Places are counted from here, so that they stay when something before them is dropped.
+        self._base = 0
         if "\\" in text:
             self._index(*_twice(text) if escaped else _characters(text))
         elif text.isascii():
@@ -99,25 +103,50 @@ class View:
         else:
             self.seen = see(text)
             if len(self.seen) != len(text):
-                self._index(text, range(len(text)), range(1, len(text) + 1))
+                self._index(text, *_places(0, len(text)))
 
     def start(self, at: int) -> int:
         """Where in the text the character begins that is at this place of the view; the text's end behind the last."""
         if self._starts is None:
             return at
-        return self._starts[at] if at < len(self._starts) else len(self.text)
+        return self._starts[at] - self._base if at < len(self._starts) else len(self.text)
 
     def end(self, at: int) -> int:
         """Where in the text the character ends that is before this place of the view."""
-        return at if self._starts is None else self._ends[at - 1]
+        return at if self._starts is None else self._ends[at - 1] - self._base
 
-    def _index(self, plain: str, starts: Sequence[int], ends: Sequence[int]) -> None:
+    def grow(self, text: str) -> None:
+        """More of the text has come; no escape is cut there."""
+        more, behind = View(text, escaped=self._escaped), self._base + len(self.text)
+        if self._starts is not None or more._starts is not None:
+            starts, ends = _places(0, len(text)) if more._starts is None else (more._starts, more._ends)
+            if self._starts is None:
+                self._starts, self._ends = _places(self._base, behind)
+            self._starts += [behind + start for start in starts]
+            self._ends += [behind + end for end in ends]
+        self.text += text
+        self.seen += more.seen
+
+    def drop(self, at: int) -> None:
+        """Forget what is before this place of the view."""
+        start = self.start(at)
+        if self._starts is not None:
+            del self._starts[:at], self._ends[:at]
+        self._base += start
+        self.text, self.seen = self.text[start:], self.seen[at:]
+
+    def _index(self, plain: str, starts: list[int], ends: list[int]) -> None:
         """See characters whose places in the text are given, and keep the places of those that are seen."""
         self.seen = see(plain)
         if len(self.seen) != len(plain):
             kept = [at for at, character in enumerate(plain) if _TABLE[ord(character)] is not _NOTHING]
             starts, ends = [starts[at] for at in kept], [ends[at] for at in kept]
         self._starts, self._ends = starts, ends
+
+
+def _places(first: int, last: int) -> tuple[list[int], list[int]]:
+    """Where characters begin and end that are their own view."""
+    return list(range(first, last)), list(range(first + 1, last + 1))
 
 
 def see(text: str) -> bytes:

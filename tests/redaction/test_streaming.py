@@ -13,7 +13,9 @@ from extproc.redaction import (
     Blocked,
     Placeholders,
     Restorer,
+    TextTooLong,
 )
+from extproc.redaction.streaming import MAX_PENDING_CHARS
 
 PIECES = [
     *("john.doe@example.com", " 4111 1111 1111 1111 ", "+44 20 7946 0958", "+1 415 555 2671", "10.1.2.3", "a@b", "12"),
@@ -69,6 +71,36 @@ def test_any_pieces_give_what_the_whole_gives(text, sizes):
     assert stream.findings == whole.findings
 
 
+LONG_PIECES = [
+    "A",
+    "a1",
+    "7",
+    r"\u0041",
+    r"\\u0041",
+    r"\n",
+    r"\\n",
+    "\u200b",
+    "\uff21",
+    "\xe9",
+    " ",
+    "@x.com ",
+    "4111 1111 ",
+]
+long_texts = st.lists(
+    st.tuples(st.sampled_from([*LONG_PIECES, "-----BEGIN RSA PRIVATE KEY-----"]), st.integers(1, 90)), max_size=8
+).map(lambda runs: "".join([piece * times for piece, times in runs]))
+
+
+@given(text=long_texts, sizes=sizes)
+def test_any_pieces_give_what_the_whole_gives_also_where_much_waits(text, sizes):
+    policy = compiled(*ENTITIES)
+
+    assert streamed(policy.stream(Placeholders()), cut(text, sizes)) == policy.redact(text, Placeholders()).text
+    text = f'["{text}"]'
+    whole = policy.redact_json_text(text, Placeholders()).text
+    assert streamed(policy.json_stream(Placeholders()), cut(text, sizes)) == whole
+
+
 @given(text=texts, sizes=sizes)
 def test_bytes_decoded_piece_by_piece_give_what_the_whole_gives(text, sizes):
     text = text.encode("utf-8", "replace").decode()
@@ -116,6 +148,17 @@ def test_what_waits_is_bounded_whatever_comes():
         stream.feed("a" * 50)
 
     assert stream.held <= 640
+
+
+@pytest.mark.parametrize("size", [1_000, 30_000])
+def test_characters_that_nobody_sees_may_not_wait_without_end(size):
+    policy = redactor({"EMAIL_ADDRESS": Action.MASK})
+    text = "a" + "\u200b" * 2 * MAX_PENDING_CHARS + "@company.com"
+
+    with pytest.raises(TextTooLong):
+        streamed(policy.stream(Placeholders()), cut(text, [size] * (len(text) // size)))
+    with pytest.raises(TextTooLong):
+        policy.redact(text, Placeholders())
 
 
 def test_a_policy_without_rules_holds_nothing_and_changes_nothing():

@@ -41,6 +41,30 @@ def test_a_view_can_be_built_piece_by_piece(one, two):
     assert see(one) + see(two) == see(one + two)
 
 
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(codec="utf-8") | st.sampled_from("\u200b\xad\uff20a")), st.integers(0, 9))
+    ),
+    st.integers(0, 2),
+)
+def test_a_view_that_grows_and_forgets_is_the_view_of_what_is_left(pieces, levels):
+    view, left = View("", escaped=levels == 2), ""
+    for piece, most in pieces:
+        come = piece if levels else piece.replace("\\", "")
+        for _ in range(levels):
+            come = json.dumps(come)[1:-1]
+        view.grow(come)
+        gone = min(most, len(view.seen))
+        left = (left + come)[view.start(gone) :]
+        view.drop(gone)
+
+        again = View(left, escaped=levels == 2)
+        assert (view.text, view.seen) == (again.text, again.seen)
+        places = range(len(view.seen) + 1)
+        assert [view.start(place) for place in places] == [again.start(place) for place in places]
+        assert [view.end(place) for place in places[1:]] == [again.end(place) for place in places[1:]]
+
+
 @given(st.text(st.characters() | st.sampled_from("\u200b\xad\uff20 a\\n"), min_size=1))
 def test_every_place_of_the_view_leads_to_its_character(text):
     view = View(text)
