@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import re2
 
@@ -66,11 +67,14 @@ class Match:
 class Scanner:
     """The rules, compiled. Holds nothing of what it is given, so one scanner serves all exchanges."""
 
-    __slots__ = ("_beginning", "_compiled", "_longest", "_set")
+    __slots__ = ("_beginning", "_blocks", "_compiled", "_longest", "_set")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         trees = [pattern.parse(rule.recognizer.pattern) for rule in rules]
         self._compiled = [_Compiled(rule, pattern.render(tree)) for rule, tree in zip(rules, trees, strict=True)]
+        blocks = (place for place, rule in enumerate(rules) if rule.recognizer.block_characters)
+        # What waits longest is looked at first: there is less to look at before it.
+        self._blocks = sorted(blocks, key=lambda place: -rules[place].recognizer.longest)
         self._longest = max(pattern.width(tree)[1] for tree in trees)
         self._set = _set_of([pattern.render(tree) for tree in trees])
         begun = "|".join(f"(?:{pattern.beginnings(tree)})" for tree in trees)
@@ -85,28 +89,46 @@ class Scanner:
         open_from = end = len(seen)
         if not final and (begun := self._beginning(seen, max(start, end - self._longest))) >= 0:
             open_from = begun
+        # What waits may be long, and comes here again with each piece: nothing in it is searched for that cannot count.
+        matching = self._set.Match(seen[start - 1 :] if start else seen) if open_from > start else ()
+        if not matching:
+            return [], open_from
+        looked_at = self._before_blocks(matching, _Looked(seen, open_from, final), start)
         found: list[Match] = []
-        matching = self._set.Match(seen[start - 1 :] if start else seen)
-        candidates = self._candidates(matching, seen, start, final) if matching else []
+        candidates = self._candidates(matching, looked_at, start)
         while candidates:
             match = _first(candidates, seen)
-            if match.start >= open_from:
-                break
-            if match.end > open_from:
+            if match.end > looked_at.open_from:
                 return found, match.start
             found.append(match)
-            candidates = self._again(candidates, seen, match.end, final)
-        return found, open_from
+            candidates = self._again(candidates, looked_at, match.end)
+        return found, looked_at.open_from
 
-    def _candidates(self, matching: Sequence[int], seen: bytes, start: int, final: bool) -> list[_Candidate]:
+    def _before_blocks(self, matching: Sequence[int], looked_at: _Looked, start: int) -> _Looked:
+        """What is before the blocks whose end may still come: nothing in them or behind them can be decided."""
+        for place in self._blocks:
+            block = self._compiled[place].next(looked_at, start) if place in matching else None
+            if block is not None and block.end > looked_at.open_from:
+                looked_at = looked_at._replace(open_from=block.start)
+        return looked_at
+
+    def _candidates(self, matching: Sequence[int], looked_at: _Looked, start: int) -> list[_Candidate]:
         """The first credible match of each rule of which it is known that its pattern matches."""
-        found = (self._compiled[place].next(seen, start, final) for place in sorted(matching))
+        found = (self._compiled[place].next(looked_at, start) for place in sorted(matching))
         return [candidate for candidate in found if candidate]
 
-    def _again(self, candidates: list[_Candidate], seen: bytes, start: int, final: bool) -> list[_Candidate]:
+    def _again(self, candidates: list[_Candidate], looked_at: _Looked, start: int) -> list[_Candidate]:
         """The candidates behind an accepted match: those in its way are searched for again."""
-        found = (one if one.start >= start else one.by.next(seen, start, final) for one in candidates)
+        found = (one if one.start >= start else one.by.next(looked_at, start) for one in candidates)
         return [candidate for candidate in found if candidate]
+
+
+class _Looked(NamedTuple):
+    """What is searched: matches count that begin before `open_from`; `final` is whether no more will come."""
+
+    seen: bytes
+    open_from: int
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +157,14 @@ class _Compiled:
             frozenset(re.findall(f"[{block}]".encode("latin-1"), bytes(range(256)))) if block else frozenset()
         )
 
-    def next(self, seen: bytes, start: int, final: bool) -> _Candidate | None:
-        """The first credible match from `start` on."""
+    def next(self, looked_at: _Looked, start: int) -> _Candidate | None:
+        """The first credible match from `start` on that counts."""
+        seen, open_from, final = looked_at
         whole = self.rule.recognizer.whole
         while match := self._program.search(seen, start):
             begin, end = match.span()
+            if begin >= open_from:
+                break
             if self._block:
                 end = self._end_of_block(self._block, seen, begin, end, final)
             fits = self._may_begin(seen, begin)

@@ -36,6 +36,26 @@ def test_a_refused_match_is_tried_shorter_but_not_for_ever():
     assert scan(row, b"a" * 20, final=True)[0][0] == (12, 13)
 
 
+def test_what_waits_for_the_end_of_a_block_is_searched_no_second_time():
+    """A stream may bring a block in thousands of pieces, each with all that waits."""
+    asked = []
+
+    def valid(text):
+        asked.append(text)
+        return True
+
+    block = Recognizer("A", "<", 10_000, until=">", block_characters="a-z0-9>")
+    inside = Recognizer("B", "[0-9]{2}", 2, valid)
+    rules = Scanner([Rule(row, Action.MASK, 0.4) for row in (inside, block)])
+
+    for size in range(500):
+        assert rules.scan(b"77 <" + b"a1122b" * size, 3, final=False) == ([], 3)
+    assert asked == []
+    matches, open_from = rules.scan(b"77 <" + b"a1122b" * 100 + b">", 3, final=False)
+    assert [(match.start, match.end) for match in matches] == [(3, 605)]
+    assert open_from == 605
+
+
 def test_a_block_waits_for_its_end():
     row = Recognizer("A", "<", 8, until=">", block_characters="a-z>")
 
