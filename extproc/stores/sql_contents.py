@@ -8,23 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.errors import StoreUnavailable
 from extproc.model import UnixMs
 from extproc.stores.contents import SealedContent
-from extproc.stores.sql_database import Database
+from extproc.stores.sql_database import INSERTS, Database
 from extproc.stores.sql_ledger import written
 from extproc.stores.tables import ledger
 from extproc.stores.tables_contents import contents
 
 _BATCH = 500
 _PAUSE_SECONDS = 0.05
-_INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class SqlContents:
@@ -34,7 +31,7 @@ class SqlContents:
         self._database = database
 
     async def keep(self, rows: Sequence[SealedContent]) -> None:
-        insert = _INSERTS[self._database.dialect](contents).on_conflict_do_nothing()
+        insert = INSERTS[self._database.dialect](contents).on_conflict_do_nothing()
         async with self._database.writing() as connection:
             erased = await _erased(connection, rows)
             kept = [

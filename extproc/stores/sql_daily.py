@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from typing import Any
@@ -28,10 +28,10 @@ from sqlalchemy import (
     select,
     true,
 )  # fmt: skip
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.stores.spending import SpendSum, SumFilter, Whose
+from extproc.stores.sql_database import INSERTS
 from extproc.stores.tables_spend import daily_spend, daily_tag_spend
 
 _DAY_MS = 86_400_000
@@ -42,7 +42,6 @@ _FIRST, _LAST = (date.min - _EPOCH).days, (date.max - _EPOCH).days
 _WHO = ("key_digest", "user_id", "team_id", "organization_id", "end_user", "model_group", "model", "provider")
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 MEASURES = ("successful_requests", "failed_requests", *_TOKENS, "spend")
-_INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 async def add(
@@ -94,7 +93,7 @@ async def _upsert(connection: AsyncConnection, table: Table, rows: Sequence[dict
 @cache
 def _adding(dialect: str, table: Table) -> Executable:
     """The statement is made once: making it takes longer than running it."""
-    statement = _INSERTS[dialect](table)
+    statement = INSERTS[dialect](table)
     added = {name: _grown(table.c[name], statement.excluded[name]) for name in MEASURES}
     made: Executable = statement.on_conflict_do_update(index_elements=[table.c.id], set_=added)
     return made

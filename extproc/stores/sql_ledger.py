@@ -10,7 +10,7 @@ bookings never wait crosswise.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, timedelta
 from functools import cache
 from typing import Any
@@ -34,7 +34,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from extproc.activity import Activity
@@ -43,7 +42,7 @@ from extproc.model import Nanos, Receipt, UnixMs, Usage
 from extproc.stores import sql_daily, sql_suspicion
 from extproc.stores.contract import DaySpend, KeySpend, LedgerRow, SpendFilter
 from extproc.stores.spending import LogFilter, SpendSum, SumFilter
-from extproc.stores.sql_database import Database
+from extproc.stores.sql_database import INSERTS, Database
 from extproc.stores.sql_keys import COLUMNS as KEY_COLUMNS
 from extproc.stores.sql_keys import to_key
 from extproc.stores.sql_settled import settled
@@ -59,8 +58,6 @@ _INDEXED = ("call_id", "provider_response_id", "key_digest", "user_id", "team_id
 _SLICE = 100
 _DAY_MS = 86_400_000
 _FIELDS = tuple(name for name in Receipt.__struct_fields__ if name != "usage")
-#: `INSERT … ON CONFLICT` is spelled alike in both, but SQLAlchemy has it in the dialects only.
-_INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _NEWEST_FIRST = (ledger.c.started_at.desc(), ledger.c.event_id.desc())
 
 
@@ -168,7 +165,7 @@ class SqlLedger:
 
 @cache
 def _adding(dialect: str) -> Executable:
-    insert = _INSERTS[dialect](ledger).on_conflict_do_nothing(index_elements=[ledger.c.event_id])
+    insert = INSERTS[dialect](ledger).on_conflict_do_nothing(index_elements=[ledger.c.event_id])
     adding: Executable = insert.returning(ledger.c.event_id)
     return adding
 
