@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from extproc.bodies.redacted import RedactedPlainBody, RedactedStreamBody, WithheldBody
 from extproc.bodies.redaction import Redaction, StreamTexts
+from extproc.bodies.request import METADATA
 from extproc.bodies.response import ResponseBody
 from extproc.errors import MalformedBody, UnknownShape
 from extproc.events import Proceed
@@ -27,13 +28,7 @@ from extproc.providers.texts import Channel, walk
 #: Version, time, nonce, one block and the code of authentication are 73 bytes.
 _BEGINNING = b"gAAAAA"
 #: No part of a longer word, but for the letters that an escape of JSON ends in.
-_TOKEN = re.compile(
-    r"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))gAAAAA[A-Za-z0-9_-]{92,}={0,2}",
-)
-
-
-#: What is written down of a request, which must not be what was encrypted.
-_NOTED = frozenset({"metadata", "litellm_metadata"})
+_TOKEN = re.compile(r"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))gAAAAA[A-Za-z0-9_-]{92,}={0,2}")
 
 
 class Sealing(Redaction):
@@ -47,7 +42,8 @@ class Sealing(Redaction):
 
     def open(self, api: Api, document: Document) -> None:
         """Replace the tokens of a request, in place. Raises `MalformedBody` for one that this key does not open."""
-        texts = {name: raw for name, raw in document.items() if name not in _NOTED}
+        # What is written down of a request must not be what was encrypted.
+        texts = {name: raw for name, raw in document.items() if name not in METADATA}
         if not any(_BEGINNING in bytes(raw) for raw in texts.values()):
             return
         try:

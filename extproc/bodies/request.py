@@ -15,7 +15,8 @@ from extproc.providers.api import Api, Document, RequestFacts
 #: Up to this size the prompt is kept beside the exchange and only counted if the response turns out to need it.
 KEPT_PROMPT_BYTES = 64 * 1024
 
-_METADATA = ("metadata", "litellm_metadata")
+#: The fields in which a request tells of itself, for us to write down.
+METADATA = ("metadata", "litellm_metadata")
 _ABSENT = msgspec.Raw(b"null")
 
 
@@ -49,7 +50,7 @@ class RequestBody(msgspec.Struct, frozen=True):
     def metadata(self) -> dict[str, object]:
         """What the request tells of itself, as it stands in the document now: `facts` have what the client sent."""
         told: dict[str, object] = {}
-        for name in _METADATA:
+        for name in METADATA:
             told |= msgspec.json.decode(self.document.get(name, _ABSENT)) or {}
         return told
 
