@@ -305,11 +305,14 @@ class Texts:
         self._redaction.checkpoint()
         vault, guarded = self._redaction._vault, False
         for redactor in self._redactors:
-            if redactor.dry_run and len(text) > redactor.longest_text:
+            redact = redactor.redact_json_text if escaped else redactor.redact
+            try:
+                text, findings = redact(text, vault, guarded=guarded, checkpoint=self._redaction.checkpoint)
+            except TextTooLong:
+                if not redactor.dry_run:
+                    raise
                 self._redaction.uninspected = "text_too_long"
                 continue
-            redact = redactor.redact_json_text if escaped else redactor.redact
-            text, findings = redact(text, vault, guarded=guarded, checkpoint=self._redaction.checkpoint)
             guarded = guarded or redactor.guards
             self._redaction._count(self._direction, findings)
         return Restorer(vault, escaped=escaped).restore(text) if self._restores else text

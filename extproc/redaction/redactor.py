@@ -32,10 +32,10 @@ class Redactor:
     """A policy for one direction, compiled. Holds nothing of any exchange.
 
     `restorable` says whether what is masked may be put back into answers: true for requests. `blocked` are the entities
-    that may not pass, `longest_text` is in characters.
+    that may not pass.
     """
 
-    __slots__ = ("_guards", "_scanners", "blocked", "dry_run", "longest_text", "restorable")
+    __slots__ = ("_guards", "_longest_text", "_scanners", "blocked", "dry_run", "restorable")
 
     def __init__(
         self, rules: Sequence[Rule], *, dry_run: bool = False, restorable: bool = True, longest_text: int = 1 << 22
@@ -44,7 +44,7 @@ class Redactor:
         watching = [rule for rule in rules if rule.action is Action.LOG]
         self._scanners = tuple(Scanner(some) for some in (acting, watching) if some)
         self._guards = any(rule.recognizer.entity == LITERAL for rule in rules)
-        self.longest_text = longest_text
+        self._longest_text = longest_text
         self.blocked = frozenset(rule.recognizer.entity for rule in acting if rule.action is Action.BLOCK)
         self.dry_run = dry_run
         self.restorable = restorable
@@ -96,8 +96,8 @@ class Redactor:
         return Replacement(vault, self.dry_run, self.restorable, guarded)
 
     def _check(self, text: str) -> None:
-        if len(text) > self.longest_text:
-            raise TextTooLong(len(text), self.longest_text)
+        if len(text) > self._longest_text:
+            raise TextTooLong(len(text), self._longest_text)
 
 
 def _read(stream: StreamRedactor | JsonStreamRedactor, text: str, checkpoint: Checkpoint) -> str:
