@@ -34,6 +34,14 @@ async def answering(*pieces: bytes, forever: bool = False) -> AsyncIterator[str]
 
 @pytest.fixture
 async def asking() -> AsyncIterator[Asking]:
+    found = Asking(seconds=30)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[Asking]:
+    """For those who never answer."""
     found = Asking(seconds=0.5)
     yield found
     await found.close()
@@ -60,16 +68,16 @@ async def test_no_more_is_read_than_an_answer_may_say(asking):
             await asking.get(url)
 
 
-async def test_who_says_nothing_is_not_waited_for(asking):
+async def test_who_says_nothing_is_not_waited_for(impatient):
     async with answering(forever=True) as url:
         with pytest.raises(LoginFailed, match=Reason.PROVIDER_DOWN):
-            await asking.get(url)
+            await impatient.get(url)
 
 
-async def test_who_goes_on_slowly_for_ever_is_not_listened_to(asking):
+async def test_who_goes_on_slowly_for_ever_is_not_listened_to(impatient):
     async with answering(HEAD, b"\r\n", b"{", forever=True) as url:
         with pytest.raises(LoginFailed, match=Reason.PROVIDER_DOWN):
-            await asking.get(url)
+            await impatient.get(url)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
